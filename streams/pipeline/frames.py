@@ -1,0 +1,25 @@
+"""The vocabulary that every pure stage shares: money, a record as it came from the broker, a record that was refused."""
+
+from typing import NamedTuple
+
+import polars as pl
+
+MONEY = pl.Decimal(38, 18)
+INSTANT = pl.Datetime("ms", "UTC")
+
+
+class Record(NamedTuple):
+    """One Kafka record of one partition; `timestamp` is the broker's append time in ms since the epoch."""
+
+    offset: int
+    timestamp: int
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class Dead(NamedTuple):
+    """A refused record: `reason` is a code that never changes its meaning, `detail` is for people and holds no content."""
+
+    record: Record
+    reason: str
+    detail: str

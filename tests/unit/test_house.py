@@ -1,0 +1,44 @@
+"""The rules of the house that no linter knows (CONVENTIONS C1, C22, C30)."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CORE = ("pipeline", "tokens", "catalog", "watch")
+ALLOWED = {"polars", "numpy", "msgspec", "fastavro"}  # beside the standard library and each other
+ONLY_IN_CATALOG = {"pydantic", "genai_prices", "yaml"}
+
+
+def imports_of(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def test_the_core_imports_nothing_that_does_io() -> None:
+    import sys
+
+    for part in CORE:
+        allowed = ALLOWED | (ONLY_IN_CATALOG if part == "catalog" else set())
+        for path in (ROOT / "streams" / part).rglob("*.py"):
+            for name in imports_of(path):
+                top = name.split(".")[0]
+                if top == "streams":
+                    assert name.split(".")[1] in (*CORE, "metrics") or name == "streams", f"{path}: {name}"
+                else:
+                    assert top in allowed or top in sys.stdlib_module_names, f"{path}: {name}"
+
+
+def test_no_module_is_longer_than_400_lines() -> None:
+    for path in (ROOT / "streams").rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 400, path
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    for path in (ROOT / "streams").rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        assert not tree.body or ast.get_docstring(tree), path
