@@ -1,4 +1,4 @@
-"""The vocabulary that every pure stage shares: money, a record as it came from the broker, a record that was refused."""
+"""The vocabulary that every pure stage shares: money, a record as the broker gave it, a record that was refused."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class Record(NamedTuple):
 
 
 class Dead(NamedTuple):
-    """A refused record: `reason` is a code that never changes its meaning, `detail` is for people and holds no content."""
+    """A refused record: `reason` is a code that keeps its meaning, `detail` is for people and holds no content."""
 
     record: Record
     reason: str

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CORE = ("pipeline", "tokens", "catalog", "watch")
-ALLOWED = {"polars", "numpy", "msgspec", "fastavro"}  # beside the standard library and each other
+ALLOWED = {"polars", "numpy", "msgspec", "fastavro", "xxhash"}  # beside the standard library and each other
 ONLY_IN_CATALOG = {"pydantic", "genai_prices", "yaml"}
 
 

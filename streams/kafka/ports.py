@@ -1,0 +1,37 @@
+"""What a stage needs of a log, as protocols: the real adapters and the tests' fakes are interchangeable (contract tests)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple, Protocol
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+class Message(NamedTuple):
+    """One record of a partition as a groupless reader sees it."""
+
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+class Log(Protocol):
+    """One partition of one topic."""
+
+    async def append(self, value: bytes, headers: Headers) -> int | None:
+        """Ask once; the offset, or None when it cannot be known (it may have landed, may land later, or never)."""
+
+    async def bounds(self) -> tuple[int, int]:
+        """First offset that is there, and the offset that comes next."""
+
+    def read(self, start: int, stop: int | None = None) -> AsyncIterator[Message]:
+        """Messages [start, stop) in order; `stop` defaults to the end as it is when the call is made."""
+
+
+async def append_surely(log: Log, value: bytes, headers: Headers, retry_seconds: float = 0.2) -> int:
+    """The same bytes until the broker has them: for records whose readers drop what comes twice (C13)."""
+    while (offset := await log.append(value, headers)) is None:
+        await asyncio.sleep(retry_seconds)
+    return offset

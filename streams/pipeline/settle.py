@@ -1,0 +1,63 @@
+"""The meter's whole decision for one chunk, pure: records in, ledger batches and dead letters out.
+
+decode → dedupe → attribute → rate → batches. Nothing here knows a broker; whatever calls it may throw the outcome away and
+call again, so a decision that lost its race costs nothing but time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from streams.catalog.book import Book
+from streams.pipeline.attribute import attribute
+from streams.pipeline.decode import Decoder
+from streams.pipeline.dedupe import dedupe
+from streams.pipeline.frames import Dead, Record
+from streams.pipeline.ledger import Batch, Coverage, Stamp, batches
+from streams.pipeline.rate import rate
+from streams.pipeline.seen import SeenSet
+from streams.tokens.normalise import normalise
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one chunk becomes: batches in order, each with the dead letters that must be safe before it."""
+
+    batches: list[Batch]
+    dead: list[Dead]
+
+    def dead_of(self, batch: Batch) -> list[Dead]:
+        return [d for d in self.dead if batch.coverage.base < d.record.offset <= batch.coverage.to]
+
+
+def settle(
+    records: Sequence[Record], base: int, seen: SeenSet, decoder: Decoder, book: Book, stream: str, lost_before: int = 0
+) -> Outcome:
+    """Bring the offsets (base, last record] into ledger batches.
+
+    records:     in offset order, all above `base`
+    lost_before: first offset that the source still has: holes below it are lost, others are skipped
+    """
+    to = records[-1].offset
+    decoded = decoder.decode(records)
+    fresh = dedupe(decoded.frame, seen)
+    by_offset = {r.offset: r for r in records}
+    conflicts = [
+        Dead(by_offset[o], "conflict", f"same id, other content: fingerprint {old:016x} was rated, this is {new:016x}")
+        for o, old, new in fresh.conflicts
+    ]
+    events = attribute(fresh.fresh, book)
+    rated: pl.DataFrame = rate(events, normalise(events), book)
+    dead = sorted([*decoded.dead, *conflicts], key=lambda d: d.record.offset)
+    holes = [o for o in range(base + 1, to + 1) if o not in by_offset] if to - base != len(records) else []
+    coverage = Coverage(
+        base,
+        to,
+        tuple(fresh.duplicates),
+        tuple(d.record.offset for d in dead),
+        tuple(o for o in holes if o >= lost_before),
+        tuple(o for o in holes if o < lost_before),
+    )
+    values = {r.offset: r.value for r in records}
+    return Outcome(batches(rated, coverage, Stamp(stream, book.sequence, book.version), values), dead)

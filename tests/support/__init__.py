@@ -1,0 +1,1 @@
+"""Fakes of the ports, and small builders, shared by the tests."""
