@@ -1,0 +1,117 @@
+"""One lane a partition: gathers what arrives, hands it over in order, acknowledges by hand.
+
+A lane opens its state anew whenever the consumer's generation changes, also before the first chunk arrives, so that a new
+owner pays the debt of the former one at once. Trouble outside is retried with the same records; a broken log ends the worker.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+from aiokafka.errors import KafkaError
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+
+from streams.kafka.transport import Chunk
+from streams.pipeline.chain import LogBroken
+from streams.pipeline.frames import Record
+
+log = structlog.get_logger()
+BROKEN_EXIT = 3
+
+
+class Partition(Protocol):
+    """State of one partition that brings records to where they belong."""
+
+    async def settle(self, records: list[Record]) -> None: ...
+
+
+class Lane:
+    """Queue and task of one partition. `open_state(partition)` folds what is durable and gives the state."""
+
+    def __init__(
+        self,
+        stage: str,
+        partition: int,
+        open_state: Callable[[int], Awaitable[Partition]],
+        generation: Callable[[], int],
+        chunk: int,
+        linger_seconds: float,
+        publish: Callable[[int, Partition], None] = lambda partition, state: None,
+    ) -> None:
+        self.stage, self.partition = stage, partition
+        self._open_state, self._generation, self._publish = open_state, generation, publish
+        self._chunk, self._linger = chunk, linger_seconds
+        self._queue: asyncio.Queue[Chunk | None] = asyncio.Queue(8)
+        self._state: Partition | None = None
+        self._opened_in = -1
+        self._carry: Chunk | None = None
+
+    async def put(self, chunk: Chunk) -> None:
+        """Hand a chunk over; waits when the lane is behind."""
+        await self._queue.put(chunk)
+
+    def wake(self) -> None:
+        """The partition was assigned: open its state although nothing has arrived."""
+        if not self._queue.full():
+            self._queue.put_nowait(None)
+
+    async def run(self) -> None:
+        """For ever. Never raises for trouble outside; ends the process when a log is broken."""
+        try:
+            while True:
+                gathered = await self._gather()
+                generation = self._generation()
+                gathered = [c for c in gathered if c.generation == generation]  # older ones are fetched again
+                await self._with_retries(generation, [r for c in gathered for r in c.records])
+                for chunk in gathered:
+                    chunk.ack()
+        except asyncio.CancelledError:
+            raise
+        except LogBroken as error:
+            log.critical("a log is broken; stopping", stage=self.stage, partition=self.partition, error=str(error))
+        except BaseException:
+            log.critical("unexpected; stopping", stage=self.stage, partition=self.partition, exc_info=True)
+        os._exit(BROKEN_EXIT)  # nothing that was not acknowledged is lost; a supervisor sees the exit code
+
+    async def _gather(self) -> list[Chunk]:
+        """What arrives within the linger, up to a chunk's worth of records."""
+        first = self._carry or await self._queue.get()
+        self._carry = None
+        if first is None:
+            return []
+        gathered, size = [first], len(first.records)
+        until = asyncio.get_running_loop().time() + self._linger
+        while size < self._chunk and (left := until - asyncio.get_running_loop().time()) > 0:
+            try:
+                more = await asyncio.wait_for(self._queue.get(), left)
+            except TimeoutError:
+                break
+            if more is None:
+                continue
+            if size + len(more.records) > self._chunk:
+                self._carry = more
+                break
+            gathered.append(more)
+            size += len(more.records)
+        return gathered
+
+    async def _with_retries(self, generation: int, records: list[Record]) -> None:
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type((KafkaError, OSError, TimeoutError)),
+            wait=wait_exponential_jitter(0.2, 10),
+            before_sleep=self._drop_state,
+        ):
+            with attempt:
+                if self._state is None or self._opened_in != generation:
+                    self._state = await self._open_state(self.partition)
+                    self._opened_in = generation
+                if records:
+                    await self._state.settle(records)
+                self._publish(self.partition, self._state)
+
+    def _drop_state(self, retry: object) -> None:
+        """After an error nobody knows what landed: the state is folded anew from what is durable."""
+        log.warning("retrying", stage=self.stage, partition=self.partition, attempt=repr(retry))
+        self._state = None

@@ -1,0 +1,77 @@
+"""`usage-streams apply PATH`: check a catalog folder, show what would change, publish it as one version."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import typer
+
+from streams.catalog.models import Catalog
+from streams.catalog.parse import parse_files
+from streams.cli.running import find_settings
+from streams.kafka import topics
+from streams.kafka.catalog_log import CatalogLog, PublishConflict
+from streams.kafka.client import KafkaClient
+from streams.settings import Settings
+
+
+def read_folder(folder: Path) -> Catalog:
+    """The catalog in a folder of TOML and YAML files; raises CatalogError with file and line."""
+    names = sorted(p for p in folder.rglob("*") if p.suffix in (".toml", ".yaml", ".yml"))
+    if not names:
+        raise FileNotFoundError(f"catalog {folder}: no .toml or .yaml file there; `usage-streams init DIR` writes one")
+    return parse_files({str(p.relative_to(folder)): p.read_text() for p in names})
+
+
+def plan(old: Catalog | None, new: Catalog) -> list[str]:
+    """What would change, a line a kind of thing: `prices: +3 -1`."""
+    lines = []
+    for name in type(new).model_fields:
+        after, before = getattr(new, name), getattr(old, name) if old else ()
+        if not isinstance(after, tuple | list):
+            continue
+        added, removed = [x for x in after if x not in before], [x for x in before if x not in after]
+        if added or removed:
+            lines.append(f"{name}: +{len(added)} -{len(removed)}")
+    return lines
+
+
+async def publish(settings: Settings, catalog: Catalog, dry_run: bool, confirm: bool) -> tuple[list[str], int | None]:
+    """The plan, and the published sequence number (None when nothing was published)."""
+    kafka = KafkaClient(settings.bootstrap)
+    try:
+        await kafka.producer()
+        log = CatalogLog(kafka.log(topics.CATALOG, 0))
+        before = await log.refresh()
+        current = log.get(before)
+        lines = plan(current.catalog if current else None, catalog)
+        if dry_run or not lines:
+            return lines, None
+        if confirm and not typer.confirm("\n".join([*lines, "publish?"])):
+            return lines, None
+        return lines, await log.publish(catalog, expected=before)
+    finally:
+        await kafka.close()
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the verb."""
+
+    @app.command("apply")
+    def command(
+        folder: Path = typer.Argument(help="Folder of the catalog."),
+        dry_run: bool = typer.Option(False, help="Show what would change, publish nothing."),
+        yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
+        bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
+    ) -> None:
+        """Publish a catalog. Example: [bold]usage-streams apply deploy/catalog[/bold]"""
+        catalog = read_folder(folder)
+        confirm = not yes and sys.stdin.isatty()
+        try:
+            lines, sequence = asyncio.run(publish(find_settings(bootstrap), catalog, dry_run, confirm))
+        except PublishConflict as error:
+            typer.echo(f"usage-streams: {error}", err=True)
+            raise typer.Exit(1) from error
+        typer.echo("\n".join(lines) or "nothing changes")
+        if sequence is not None:
+            typer.echo(f"published version {sequence}")

@@ -1,0 +1,49 @@
+"""`usage-streams`: mounts one module a verb. Exit codes: 0 done, 1 findings, 2 usage or a broken environment, in one line."""
+
+import importlib.util
+import sys
+
+import typer
+from aiokafka.errors import KafkaError
+
+from streams import __version__
+from streams.kafka.client import BrokerAway
+from streams.pipeline.chain import LogBroken
+from streams.settings import SettingsError
+
+VERBS = ("up", "demo", "init", "apply", "emit", "price", "status", "query", "migrate", "topics", "worker", "tail")
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Meter LLM usage on streams: what it costs, who causes it, who may still spend."""
+
+
+def mount() -> None:
+    """Give every verb's module its place; a module has `register(app)`."""
+    for verb in VERBS:
+        if importlib.util.find_spec(f"streams.cli.{verb}"):
+            importlib.import_module(f"streams.cli.{verb}").register(app)
+
+
+def main() -> None:
+    """The console script."""
+    mount()
+    try:
+        app()
+    except (SettingsError, BrokerAway, LogBroken, KafkaError, FileNotFoundError) as error:
+        typer.echo(f"usage-streams: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,26 @@
+"""Finds the running stack: flag, then environment, then ./.usage-streams/stack.json."""
+
+import json
+import os
+from pathlib import Path
+
+from streams.settings import Settings, load_settings
+
+STACK = "stack.json"
+
+
+def find_settings(
+    bootstrap: str | None = None, clickhouse_url: str | None = None, data: Path | None = None
+) -> Settings:
+    """Settings of the stack that commands talk to."""
+    folder = data or Path(os.environ.get("USAGE_STREAMS_DATA", ".usage-streams"))
+    found: dict[str, str] = {}
+    if (folder / STACK).is_file():
+        found = json.loads((folder / STACK).read_text())
+
+    def pick(flag: str | None, name: str) -> str | None:
+        return flag or os.environ.get(f"USAGE_STREAMS_{name.upper()}") or found.get(name)
+
+    return load_settings(
+        bootstrap=pick(bootstrap, "bootstrap"), clickhouse_url=pick(clickhouse_url, "clickhouse_url"), data=folder
+    )
