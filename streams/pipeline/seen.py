@@ -81,3 +81,18 @@ class SeenSet:
             runs.append(_merge(a, b, oldest))
         live = tuple(run for run in runs if len(run) and int(run.minutes.max()) >= oldest)
         return SeenSet(self.horizon_minutes, live, newest)
+
+    def dump(self) -> bytes:
+        """All entries as bytes: count, then keys, fingerprints, minutes, little-endian."""
+        parts = [
+            np.concatenate([getattr(r, name) for r in self.runs] or [np.array([], kind)]).astype(kind).tobytes()
+            for name, kind in (("keys", "<u8"), ("prints", "<u8"), ("minutes", "<u4"))
+        ]
+        return b"".join(parts)
+
+    @classmethod
+    def load(cls, horizon_minutes: int, body: bytes) -> "SeenSet":
+        """The set that `dump` wrote."""
+        n = len(body) // 20
+        keys, prints = np.frombuffer(body, "<u8", n), np.frombuffer(body, "<u8", n, 8 * n)
+        return cls(horizon_minutes).add(keys, prints, np.frombuffer(body, "<u4", n, 16 * n))

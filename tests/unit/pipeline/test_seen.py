@@ -38,3 +38,19 @@ def test_what_lies_beyond_the_horizon_is_forgotten() -> None:
     assert still.tolist() == [True]
     assert gone.tolist() == [False]
     assert len(seen.add(*arrays([(2, 1)], minute=200))) == 1
+
+
+@given(st.lists(chunk, max_size=6))
+def test_what_is_dumped_is_what_is_loaded(chunks: list[list[tuple[int, int]]]) -> None:
+    seen = SeenSet(horizon_minutes=1_000)
+    for minute, rows in enumerate(chunks):
+        keys, prints, minutes = arrays(rows, minute)
+        known, _ = seen.find(keys, minutes)
+        seen = seen.add(keys[~known], prints[~known], minutes[~known])
+
+    loaded = SeenSet.load(1_000, seen.dump())
+
+    everything = np.arange(61, dtype=np.uint64)
+    at = np.full(61, 6, np.uint32)
+    assert [x.tolist() for x in loaded.find(everything, at)] == [x.tolist() for x in seen.find(everything, at)]
+    assert len(loaded) == len(seen)
