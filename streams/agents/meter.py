@@ -1,16 +1,22 @@
 """The meter as a Faust agent: chunks of usage.events into lanes, one a partition; the protocol is in meter_partition.py."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from streams import metrics
 from streams.agents.lanes import Lane, Partition
 from streams.agents.meter_partition import MeterPartition, MeterPorts
 from streams.kafka import topics
-from streams.kafka.catalog_log import CatalogLog
+from streams.kafka.catalog_log import CatalogLog, Published
 from streams.kafka.client import KafkaClient
 from streams.kafka.commits import committed_offset
 from streams.kafka.transport import chunks
 from streams.pipeline.decode import Decoder
+from streams.pipeline.frames import Record
+from streams.pipeline.seen import SeenSet
+from streams.pipeline.settle import settle
+from streams.pipeline.settle_outcome import Outcome
+from streams.pipeline.totals import split, totals
 from streams.settings import Settings
 
 
@@ -21,6 +27,11 @@ class MeterFactory:
         self._settings, self._kafka, self._catalogs, self._group = settings, kafka, catalogs, group
         self._decoder = Decoder.shipped()
 
+    def _decide(
+        self, records: Sequence[Record], base: int, seen: SeenSet, published: Published, stream: str, begin: int
+    ) -> Outcome:
+        return settle(records, base, seen, self._decoder, published.book, stream, begin)
+
     async def open(self, partition: int) -> MeterPartition:
         await self._catalogs.refresh()
         stream = self._catalogs.streams.get(topics.EVENTS)
@@ -28,14 +39,17 @@ class MeterFactory:
             await self._catalogs.wait_for(1)  # says in the log what it waits for
             stream = self._catalogs.streams[topics.EVENTS]
         kafka = self._kafka
+        parts = await kafka.partitions(topics.TOTALS)
         ports = MeterPorts(
             partition=partition,
             source=kafka.log(topics.EVENTS, partition),
             ledger=kafka.log(topics.RATED, partition),
             dead=kafka.log(topics.DEAD, partition),
-            totals=[kafka.log(topics.TOTALS, q) for q in await kafka.partitions(topics.TOTALS)],
+            seen=kafka.log(topics.SEEN, partition),
+            totals=[kafka.log(topics.TOTALS, q) for q in parts],
             catalogs=self._catalogs,
-            decoder=self._decoder,
+            decide=self._decide,
+            totals_of=lambda rows, published: split(totals(rows, published.scopes), len(parts)),
             stream=stream,
         )
         committed = await committed_offset(self._settings.bootstrap, self._group, topics.EVENTS, partition)

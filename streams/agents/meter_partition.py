@@ -9,23 +9,24 @@ import asyncio
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
-from streams.kafka.catalog_log import Published
+from streams.kafka import snapshots
 from streams.kafka.chained_log import ChainedLog, Counted
 from streams.kafka.ports import Log, append_surely
-from streams.pipeline.chain import LogBroken
-from streams.pipeline.decode import Decoder
+from streams.pipeline.chain import Chain, LogBroken
 from streams.pipeline.dedupe import minutes_of
 from streams.pipeline.frames import Dead, Record
 from streams.pipeline.ledger import Batch, read_frame, read_headers
 from streams.pipeline.seen import SeenSet
-from streams.pipeline.settle import Outcome, settle
-from streams.pipeline.totals import split, totals
+from streams.pipeline.settle_outcome import Outcome
 
-OFFSET = "<i8"
+if TYPE_CHECKING:
+    from streams.kafka.catalog_log import Published
+
+SNAPSHOT_MESSAGES = 2_000  # ledger messages between two snapshots at least; a fold reads that many and no more
 
 
 class Catalogs(Protocol):
@@ -34,7 +35,15 @@ class Catalogs(Protocol):
     @property
     def sequence(self) -> int: ...
 
-    async def wait_for(self, sequence: int) -> Published: ...
+    async def wait_for(self, sequence: int) -> "Published": ...
+
+
+class Decide(Protocol):
+    """`streams.pipeline.settle.settle` with its decoder: the whole decision for some records, pure."""
+
+    def __call__(
+        self, records: Sequence[Record], base: int, seen: SeenSet, published: "Published", stream: str, begin: int
+    ) -> Outcome: ...
 
 
 async def in_thread(work: Callable[..., Any], *args: Any) -> Any:
@@ -50,9 +59,11 @@ class MeterPorts:
     source: Log
     ledger: Log
     dead: Log
+    seen: Log
     totals: Sequence[Log]
     catalogs: Catalogs
-    decoder: Decoder
+    decide: Decide
+    totals_of: Callable[[pl.DataFrame, "Published"], list[bytes]]  # one payload a partition of totals
     stream: str  # identity of the source topic
     offload: Callable[..., Any] = in_thread
     retry_seconds: float = 0.2
@@ -72,6 +83,16 @@ class Counts:
     paid: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The fold at one moment; a value, so that keeping it costs nothing."""
+
+    chain: Chain
+    seen: SeenSet
+    sequence: int
+    crc: int
+
+
 @dataclass(slots=True)
 class MeterPartition:
     """State of one partition: a fold of its ledger. Throw it away and `open` again whenever the generation changes."""
@@ -82,6 +103,8 @@ class MeterPartition:
     debt: list[tuple[Counted, pl.DataFrame | None]] = field(default_factory=list)
     sequence: int = 0  # the highest catalog version in the ledger: nobody appends with a lower one (rule 8)
     crc: int = 0  # of the source record at `mark`, as the ledger has it
+    candidate: "Candidate | None" = None  # a state that becomes a snapshot once the commit has passed it
+    snapshot_end: int = 0  # ledger position of the newest snapshot
     counts: Counts = field(default_factory=Counts)
 
     @property
@@ -95,6 +118,13 @@ class MeterPartition:
         Raises LogBroken when ledger and commit, or ledger and source, do not belong together.
         """
         self = cls(ports, SeenSet(horizon_minutes), ChainedLog(ports.ledger))
+        if snapshot := await snapshots.load(ports.seen):
+            manifest = snapshot.manifest
+            snapshots.check_identity(manifest, ports.stream)
+            self.ledger = ChainedLog(ports.ledger, manifest.chain)
+            self.seen = SeenSet.load(horizon_minutes, snapshot.body)
+            self.sequence, self.crc = manifest.extra["sequence"], manifest.extra["crc"]
+            self.snapshot_end = manifest.end
         await self._catch_up(owed_from=committed)
         if committed > self.mark + 1:
             raise LogBroken(
@@ -166,9 +196,24 @@ class MeterPartition:
             self.counts.paid += 1
             self.debt.pop(0)
 
-    def _totals_of(self, counted: Counted, frame: pl.DataFrame | None, published: Published) -> list[bytes]:
+    def _totals_of(self, counted: Counted, frame: pl.DataFrame | None, published: "Published") -> list[bytes]:
         rows = read_frame(counted.message.value or b"") if frame is None else frame
-        return split(totals(rows, published.scopes), len(self.ports.totals))
+        return self.ports.totals_of(rows, published)
+
+    async def checkpoint(self, committed: int) -> bool:
+        """Write a snapshot of what lies below `committed`, when enough has come since the last one; True if written.
+
+        Rule 6: a snapshot above the commit would hide totals that are still owed.
+        """
+        if self.candidate is None and self.ledger.chain.end - self.snapshot_end >= SNAPSHOT_MESSAGES:
+            self.candidate = Candidate(self.ledger.chain, self.seen, self.sequence, self.crc)
+        ready = self.candidate
+        if ready is None or ready.chain.mark >= committed:
+            return False
+        extra = {"sequence": ready.sequence, "crc": ready.crc}
+        await snapshots.write(self.ports.seen, ready.chain, self.ports.stream, ready.seen.dump(), extra)
+        self.snapshot_end, self.candidate = ready.chain.end, None
+        return True
 
     async def settle(self, records: Sequence[Record]) -> None:
         """Bring every offset of the chunk into the ledger, by us or by whoever was first, and its totals out."""
@@ -177,14 +222,7 @@ class MeterPartition:
         while records := [r for r in records if r.offset > self.mark]:
             published = await self.ports.catalogs.wait_for(max(self.sequence, self.ports.catalogs.sequence))
             outcome: Outcome = await self.ports.offload(
-                settle,
-                records,
-                self.mark,
-                self.seen,
-                self.ports.decoder,
-                published.book,
-                self.ports.stream,
-                begin,
+                self.ports.decide, records, self.mark, self.seen, published, self.ports.stream, begin
             )
             for batch in outcome.batches:
                 if not await self._append(batch, outcome.dead_of(batch)):

@@ -5,7 +5,6 @@ call again, so a decision that lost its race costs nothing but time.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import polars as pl
 
@@ -14,21 +13,11 @@ from streams.pipeline.attribute import attribute
 from streams.pipeline.decode import Decoder
 from streams.pipeline.dedupe import dedupe
 from streams.pipeline.frames import Dead, Record
-from streams.pipeline.ledger import Batch, Coverage, Stamp, batches
+from streams.pipeline.ledger import Coverage, Stamp, batches
 from streams.pipeline.rate import rate
 from streams.pipeline.seen import SeenSet
+from streams.pipeline.settle_outcome import Outcome
 from streams.tokens.normalise import normalise
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one chunk becomes: batches in order, each with the dead letters that must be safe before it."""
-
-    batches: list[Batch]
-    dead: list[Dead]
-
-    def dead_of(self, batch: Batch) -> list[Dead]:
-        return [d for d in self.dead if batch.coverage.base < d.record.offset <= batch.coverage.to]
 
 
 def settle(
