@@ -1,5 +1,6 @@
 """The meter as a Faust agent: chunks of usage.events into lanes, one a partition; the protocol is in meter_partition.py."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,12 +12,14 @@ from streams.kafka.catalog_log import CatalogLog, Published
 from streams.kafka.client import KafkaClient
 from streams.kafka.commits import committed_offset
 from streams.kafka.transport import chunks
+from streams.pipeline.checks import Bounds
 from streams.pipeline.decode import Decoder
 from streams.pipeline.frames import Record
 from streams.pipeline.seen import SeenSet
 from streams.pipeline.settle import settle
 from streams.pipeline.settle_outcome import Outcome
 from streams.pipeline.totals import split, totals
+from streams.resources import schema_text
 from streams.settings import Settings
 
 
@@ -25,7 +28,9 @@ class MeterFactory:
 
     def __init__(self, settings: Settings, kafka: KafkaClient, catalogs: CatalogLog, group: str) -> None:
         self._settings, self._kafka, self._catalogs, self._group = settings, kafka, catalogs, group
-        self._decoder = Decoder.shipped()
+        self._decoder = Decoder(
+            json.loads(schema_text("usage_event")), bounds=Bounds(skew_ms=settings.future_skew_seconds * 1000)
+        )
 
     def _decide(
         self, records: Sequence[Record], base: int, seen: SeenSet, published: Published, stream: str, begin: int

@@ -1,0 +1,211 @@
+"""Records to one frame, whatever their encoding; what cannot be read becomes a dead letter, alone.
+
+Three encodings, told apart by the first byte: 0x00 Confluent frame, 0xC3 0x01 Avro single-object, `{` JSON. Avro rows of one
+writer schema are walked first (avro_walk.py) and then decoded at once by polars as one synthesised container block.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import fastavro
+import numpy as np
+import polars as pl
+
+from streams.pipeline.avro_walk import well_formed
+from streams.pipeline.checks import Bounds, check
+from streams.pipeline.encode import SINGLE_OBJECT, fingerprint_of
+from streams.pipeline.frames import INSTANT, Dead, Record
+from streams.pipeline.json_events import EventReader
+
+TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "string": pl.String,
+    "long": pl.Int64,
+    "int": pl.Int64,
+    "boolean": pl.Boolean,
+}
+MAX_BYTES = 256 * 1024
+
+
+def _type_of(kind: Any) -> Any:
+    match kind:
+        case ["null", inner]:
+            return _type_of(inner)
+        case {"logicalType": "timestamp-millis"}:
+            return INSTANT
+        case {"type": "array", "items": {"fields": fields}}:
+            return pl.List(pl.Struct({f["name"]: _type_of(f["type"]) for f in fields}))
+        case _:
+            return TYPES[kind]
+
+
+def frame_schema(schema: Any) -> pl.Schema:
+    """Columns of the decoded frame for a reader schema."""
+    columns = {f["name"]: _type_of(f["type"]) for f in schema["fields"]}
+    return pl.Schema({"source_offset": pl.Int64, "append_time": INSTANT, **columns})
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """`frame` in source_offset order with the reader schema's columns; `dead` in offset order."""
+
+    frame: pl.DataFrame
+    dead: list[Dead]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A schema that some producer writes, and the container header that makes a block of its records readable."""
+
+    schema: Any
+    header: bytes
+
+    @classmethod
+    def of(cls, schema: Any) -> "Writer":
+        out = io.BytesIO()
+        fastavro.writer(out, fastavro.parse_schema(schema), [], codec="null")
+        return cls(schema, out.getvalue())
+
+    def read(self, data: bytes, count: int) -> pl.DataFrame:
+        """One block of `count` records."""
+        block = self.header + _varint(count) + _varint(len(data)) + data + self.header[-16:]
+        frame = pl.read_avro(io.BytesIO(block))
+        if frame.height != count:
+            raise ValueError(f"{frame.height} rows came out of {count} records")
+        return frame
+
+
+def _varint(n: int) -> bytes:
+    n <<= 1
+    out = bytearray()
+    while n & ~0x7F:
+        out.append((n & 0x7F) | 0x80)
+        n >>= 7
+    out.append(n)
+    return bytes(out)
+
+
+@dataclass
+class Decoder:
+    """Decodes chunks to the reader schema; `registry` maps Confluent ids to writer schemas."""
+
+    reader: Any
+    released: Sequence[Any] = ()
+    registry: Mapping[int, Any] = field(default_factory=dict)
+    bounds: Bounds = field(default_factory=Bounds)
+
+    def __post_init__(self) -> None:
+        self.schema = frame_schema(self.reader)
+        self._single = {fingerprint_of(s): Writer.of(s) for s in (self.reader, *self.released)}
+        self._confluent = {i: Writer.of(s) for i, s in self.registry.items()}
+        self._json = EventReader(self.reader)
+
+    def decode(self, records: Sequence[Record]) -> Decoded:
+        """Every record is in the frame or among the dead, exactly once."""
+        dead: list[Dead] = []
+        groups: dict[int, tuple[Writer, int, list[Record]]] = {}
+        texts: list[Record] = []
+        for record in records:
+            value = record.value or b""
+            if len(value) > MAX_BYTES:
+                dead.append(Dead(record, "too_large", f"{len(value)} bytes, at most {MAX_BYTES} are read"))
+            elif value[:2] == SINGLE_OBJECT and (writer := self._single.get(value[2:10])):
+                groups.setdefault(id(writer), (writer, 10, []))[2].append(record)
+            elif value[:1] == b"\0" and (writer := self._confluent.get(int.from_bytes(value[1:5], "big"))):
+                groups.setdefault(id(writer), (writer, 5, []))[2].append(record)
+            elif value[:1] == b"{":
+                texts.append(record)
+            else:
+                dead.append(Dead(record, *_unknown(value)))
+        frames = [self._avro(*group, dead) for group in groups.values()]
+        if texts:
+            frames.append(self._texts(texts, dead))
+        frames = [f for f in frames if f.height]
+        whole = pl.concat(frames) if frames else pl.DataFrame(schema=self.schema)
+        if len(frames) > 1:
+            whole = whole.sort("source_offset")
+        whole, refused = check(whole, self.bounds)
+        if refused:
+            by_offset = {r.offset: r for r in records}
+            dead += [Dead(by_offset[o], reason, detail) for o, reason, detail in refused]
+        return Decoded(whole, sorted(dead, key=lambda d: d.record.offset))
+
+    def _avro(self, writer: Writer, skip: int, records: list[Record], dead: list[Dead]) -> pl.DataFrame:
+        bodies = [(r.value or b"")[skip:] for r in records]
+        sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
+        good = well_formed(b"".join(bodies), sizes, writer.schema)
+        if not good.all():
+            dead += [Dead(records[i], *_why(bodies[i], writer.schema)) for i in np.flatnonzero(~good).tolist()]
+            records = [r for r, ok in zip(records, good, strict=True) if ok]
+            bodies = [b for b, ok in zip(bodies, good, strict=True) if ok]
+        if not bodies:
+            return pl.DataFrame(schema=self.schema)
+        return self._project(writer.read(b"".join(bodies), len(bodies)), records)
+
+    def _project(self, frame: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
+        """The reader schema's columns: absent ones null (or empty), unknown ones dropped."""
+        there = dict(frame.schema)
+        columns = [
+            pl.Series("source_offset", [r.offset for r in records], pl.Int64),
+            pl.Series("append_time", [r.timestamp for r in records], pl.Int64).cast(INSTANT),
+        ]
+        wanted = []
+        for name, kind in self.schema.items():
+            if name in ("source_offset", "append_time"):
+                continue
+            if name not in there:
+                empty: Any = [] if isinstance(kind, pl.List) else None
+                wanted.append(pl.lit(empty, dtype=kind).alias(name))
+            else:
+                wanted.append(pl.col(name) if there[name] == kind else pl.col(name).cast(kind))
+        return frame.select(wanted).with_columns(columns).select(self.schema.names())
+
+    def _texts(self, records: Sequence[Record], dead: list[Dead]) -> pl.DataFrame:
+        rows, kept = [], []
+        for record in records:
+            row = self._json.read(record)
+            if isinstance(row, tuple):
+                dead.append(Dead(record, *row))
+            else:
+                rows.append(row)
+                kept.append(record)
+        names = [n for n in self.schema.names() if n not in ("source_offset", "append_time")]
+        columns = {
+            "source_offset": pl.Series([r.offset for r in kept], dtype=pl.Int64),
+            "append_time": pl.Series([r.timestamp for r in kept], dtype=pl.Int64).cast(INSTANT),
+        }
+        for name in names:
+            kind = self.schema[name]
+            values = [row.get(name) for row in rows]
+            if isinstance(kind, pl.List):
+                columns[name] = pl.Series([v or [] for v in values], dtype=kind)
+            elif kind == INSTANT:
+                columns[name] = pl.Series(values, dtype=pl.Int64).cast(INSTANT)
+            else:
+                columns[name] = pl.Series(values, dtype=kind)
+        return pl.DataFrame(columns, schema=self.schema)
+
+
+def _unknown(value: bytes) -> tuple[str, str]:
+    if not value:
+        return "empty", "the record has no value"
+    if value[:2] == SINGLE_OBJECT:
+        return "unknown_schema", f"fingerprint {value[2:10].hex()} is none of the schemas that we ship"
+    if value[:1] == b"\0":
+        return "unknown_schema", f"schema id {int.from_bytes(value[1:5], 'big')} is not in the registry"
+    return "undecodable", f"first byte 0x{value[0]:02x} is neither 0x00, 0xc3 0x01 nor an opening brace"
+
+
+def _why(body: bytes, schema: Any) -> tuple[str, str]:
+    """A refused record, looked at alone for people; nothing of its content is repeated."""
+    stream = io.BytesIO(body)
+    try:
+        fastavro.schemaless_reader(stream, fastavro.parse_schema(schema))
+    except UnicodeDecodeError:
+        return "invalid_utf8", "a string is not UTF-8"
+    except Exception as error:
+        return "undecodable", f"{type(error).__name__} after {stream.tell()} of {len(body)} bytes"
+    if stream.tell() < len(body):
+        return "trailing_bytes", f"the record ends after {stream.tell()} of {len(body)} bytes"
+    return "undecodable", "not in Avro's canonical form (over-long integer or array in blocks)"

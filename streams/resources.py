@@ -1,0 +1,20 @@
+"""Finds the Avro schemas and the SQL, in a checkout or inside an installed wheel."""
+
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+
+
+def _folder(bundled: str, checkout: str) -> Path:
+    inside = _HERE / "_bundled" / bundled
+    return inside if inside.is_dir() else _HERE.parent / checkout
+
+
+def schema_text(name: str) -> str:
+    """Text of schemas/avro/NAME.avsc."""
+    return (_folder("avro", "schemas/avro") / f"{name}.avsc").read_text()
+
+
+def sql_folder() -> Path:
+    """Folder of migrations and named queries."""
+    return _folder("clickhouse", "sql/clickhouse")

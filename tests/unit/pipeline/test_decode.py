@@ -1,0 +1,129 @@
+"""Decoding: three encodings, one frame; a bad record is a dead letter, alone, and its neighbours are unharmed."""
+
+import io
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import fastavro
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.pipeline.decode import Decoder
+from streams.pipeline.frames import Record
+from tests.support.events import DECODER, ENCODE, NOW, OPENAI_USAGE, SCHEMA, avro, event, text
+
+
+def oracle(record: Record) -> dict[str, Any] | None:
+    """What fastavro makes of one record, slowly; None when it refuses or the bytes go on."""
+    stream = io.BytesIO((record.value or b"")[10:])
+    try:
+        row = fastavro.schemaless_reader(stream, fastavro.parse_schema(SCHEMA))
+    except Exception:
+        return None
+    return row if stream.tell() == len(record.value or b"") - 10 else None  # type: ignore[return-value]
+
+
+def test_json_and_avro_give_the_same_row() -> None:
+    as_avro = DECODER.decode([avro(1, attributes=[{"key": "k", "value": "v"}], latency_ms=3)]).frame
+    as_json = DECODER.decode([text(1, attributes={"k": "v"}, latency_ms=3)]).frame
+
+    assert as_avro.equals(as_json)
+
+
+def test_a_confluent_frame_is_read_with_the_schema_of_its_id() -> None:
+    body = ENCODE(event())[10:]
+    decoder = Decoder(SCHEMA, registry={7: SCHEMA})
+
+    decoded = decoder.decode([Record(1, NOW, b"\0\0\0\0\7" + body), Record(2, NOW, b"\0\0\0\0\x08" + body)])
+
+    assert decoded.frame["event_id"].to_list() == ["e1"]
+    assert [(d.record.offset, d.reason) for d in decoded.dead] == [(2, "unknown_schema")]
+
+
+BAD = {
+    "undecodable": Record(2, NOW, b"\xff\xfenot avro"),
+    "empty": Record(2, NOW, None),
+    "truncated": Record(2, NOW, ENCODE(event())[:-4]),
+    "trailing bytes": Record(2, NOW, ENCODE(event()) + b"\0"),
+    "forged: two records in one": Record(2, NOW, ENCODE(event()) + ENCODE(event(9))[10:]),
+    "unknown fingerprint": Record(2, NOW, b"\xc3\x01" + bytes(8) + ENCODE(event())[10:]),
+    "invalid UTF-8": Record(2, NOW, ENCODE(event(2, team="abc")).replace(b"abc", b"a\xffc")),
+    "claims more rows than it has": Record(2, NOW, ENCODE(event())[:-1] + b"\x02"),
+    "5 MB": Record(2, NOW, bytes([0xC3, 1]) + bytes(5_000_000)),
+    "json: missing field": text(2, model=None),
+    "json: not an object": Record(2, NOW, b"{nonsense"),
+    "json: naive time": text(2, event_time="2026-01-01T00:00:00"),
+    "json: a float as a count": text(2, usage_json=None, usage_dialect=None, quantities={"input_uncached": 1.5}),
+    "far future": avro(2, event_time=NOW + 86_400_000),
+    "empty tenant": avro(2, tenant_id=""),
+    "no usage": avro(2, usage_json=None),
+    "negative": avro(2, usage_json=None, quantities=[{"bucket": "input_uncached", "amount": -1}]),
+    "absurd": avro(2, usage_json=None, quantities=[{"bucket": "input_uncached", "amount": 10**15}]),
+    "long attribute": avro(2, attributes=[{"key": "k", "value": "x" * 257}]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_record_is_one_dead_letter_and_harms_no_neighbour(name: str) -> None:
+    decoded = DECODER.decode([avro(1), BAD[name], avro(3)])
+
+    assert [d.record for d in decoded.dead] == [BAD[name]]
+    assert decoded.frame["source_offset"].to_list() == [1, 3]
+    assert decoded.frame["event_id"].to_list() == ["e1", "e3"]
+
+
+def test_no_content_travels_inside_the_usage_block() -> None:
+    block = {"prompt_tokens": 3, "note": "the whole prompt, by accident, " * 10, "tier": "default"}
+
+    frame = DECODER.decode([avro(1, usage_json=json.dumps(block)), avro(2)]).frame
+
+    assert json.loads(frame["usage_json"][0]) == {"prompt_tokens": 3, "note": "", "tier": "default"}
+    assert frame["usage_json"][1] == OPENAI_USAGE
+
+
+def test_the_source_and_id_of_a_cloud_event_become_its_event_id() -> None:
+    record = text(1)._replace(headers=(("ce_id", b"77"), ("ce_source", b"/gateway")))
+
+    assert DECODER.decode([record]).frame["event_id"].to_list() == ["/gateway#77"]
+
+
+def test_times_are_aware_utc_in_ms() -> None:
+    frame = DECODER.decode([text(1, event_time="2026-01-01T01:00:00.250+01:00")]).frame
+
+    assert frame["event_time"].to_list() == [datetime(2026, 1, 1, 0, 0, 0, 250_000, UTC)]
+
+
+mutation = st.tuples(st.sampled_from(["cut", "flip", "insert", "append"]), st.integers(10, 400), st.integers(0, 255))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(mutation, min_size=1, max_size=6))
+def test_mutated_neighbours_never_change_a_good_row(mutations: list[tuple[str, int, int]]) -> None:
+    records = [avro(i, user_id="ü" if i % 2 else None) for i in range(10)]
+    for n, (how, wish, byte) in enumerate(mutations):
+        value = bytearray(records[n].value or b"")
+        at = min(wish, len(value) - 1)
+        match how:
+            case "cut":
+                del value[at:]
+            case "flip":
+                value[at] ^= byte
+            case "insert":
+                value[at:at] = bytes([byte])
+            case "append":
+                value += bytes([byte])
+        records[n] = records[n]._replace(value=bytes(value))
+
+    decoded = DECODER.decode(records)
+
+    assert decoded.frame.height + len(decoded.dead) == len(records)
+    good = decoded.frame.filter(pl.col("source_offset") >= len(mutations))
+    assert good.equals(DECODER.decode(records[len(mutations) :]).frame)
+    for row in decoded.frame.to_dicts():
+        slow = oracle(records[row["source_offset"]])
+        assert slow is not None
+        assert row["event_id"] == slow["event_id"]
+        assert row["team"] == slow["team"]
