@@ -1,0 +1,28 @@
+"""Named queries: one question a file under sql/clickhouse/queries, typed parameters, bound by the server."""
+
+from collections.abc import Mapping
+
+from clickhouse_connect.driver.client import Client
+
+from streams.warehouse.files import sql_folder
+
+
+class UnknownQuery(Exception):
+    """No query has this name."""
+
+
+def names() -> list[str]:
+    """Every named query."""
+    return sorted(path.stem for path in (sql_folder() / "queries").glob("*.sql"))
+
+
+def sql_of(name: str) -> str:
+    """The text of a named query; UnknownQuery lists the names there are."""
+    if name not in names():
+        raise UnknownQuery(f"query {name}: there is none of that name; take one of {', '.join(names())}")
+    return (sql_folder() / "queries" / f"{name}.sql").read_text()
+
+
+def run_query(client: Client, name: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
+    """The rows of a named query, money as Decimal."""
+    return list(client.query(sql_of(name), parameters=dict(parameters or {})).named_results())
