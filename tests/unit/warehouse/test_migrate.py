@@ -1,0 +1,32 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from streams.warehouse.files import sql_folder
+from streams.warehouse.migrate import MigrationError, migrations
+from streams.warehouse.queries import UnknownQuery, names, sql_of
+
+
+def test_every_migration_is_what_was_released() -> None:
+    assert [m.version for m in migrations()] == [1, 2, 3, 4]
+    assert all(m.statements() for m in migrations())
+
+
+def test_an_edited_released_migration_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "sql"
+    shutil.copytree(sql_folder(), folder)
+    with (folder / "0001_create_rated_rows.sql").open("a") as file:
+        file.write("-- edited\n")
+
+    with pytest.raises(MigrationError, match=r"differs from migrations\.sha256"):
+        migrations(folder)
+
+
+def test_every_query_says_its_question() -> None:
+    assert all(sql_of(name).startswith("-- Question: ") for name in names())
+
+
+def test_an_unknown_query_names_those_there_are() -> None:
+    with pytest.raises(UnknownQuery, match="cost_by_team"):
+        sql_of("nothing")
