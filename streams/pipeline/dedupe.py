@@ -32,7 +32,7 @@ class Deduped:
 
 def _xxh3(texts: pl.Series) -> npt.NDArray[np.uint64]:
     digest = xxhash.xxh3_64_intdigest
-    return np.fromiter((digest(text) for text in texts.to_list()), np.uint64, len(texts))
+    return np.fromiter((digest(text) for text in texts.cast(pl.Binary).to_list()), np.uint64, len(texts))
 
 
 def _quantities(events: pl.DataFrame) -> pl.DataFrame:
