@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     asyncio.set_event_loop(loop)
     app = create_app(settings, argv[0])
     log.info("worker starts", stage=argv[0], pid=os.getpid(), bootstrap=settings.bootstrap)
-    worker = Worker(app, loop=loop, loglevel="WARN", logging_config={"version": 1}, quiet=True, redirect_stdouts=False)
+    worker = Worker(app, loop=loop, loglevel="WARN", logging_config={"version": 1, "disable_existing_loggers": False}, quiet=True, redirect_stdouts=False)
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:

@@ -2,8 +2,13 @@
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import CoordinatorLoadInProgressError, GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+SOON = (GroupCoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorForGroupError)
 
 
+@retry(retry=retry_if_exception_type(SOON), wait=wait_fixed(0.2), stop=stop_after_delay(30), reraise=True)
 async def committed_offsets(bootstrap: str, group: str) -> dict[tuple[str, int], int]:
     """(topic, partition) -> the next offset that the group would read; what was never committed is absent."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
