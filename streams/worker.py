@@ -1,25 +1,28 @@
-"""One stage as a process: `python -m streams.worker STAGE`. The only module that starts a Faust worker.
+"""One stage as a process: `python -m streams.worker STAGE`. The only module that starts a Faust app.
 
-Faust's own command line is not used: it overrides settings (web server, root log level) that matter here.
+Neither Faust's command line nor its Worker is used: they override settings (web server, root log level) and swallow the
+reason of a crash.
 """
 
 import asyncio
 import os
+import signal
 import sys
+from typing import Any
 
 import structlog
-from faust.worker import Worker
 from prometheus_client import start_http_server
 
 from streams import logs
 from streams.app import STAGES, create_app
+from streams.kafka.client import BrokerAway
 from streams.settings import SettingsError, load_settings
 
 log = structlog.get_logger()
 
 
 def main(argv: list[str]) -> int:
-    """Run one stage until SIGTERM or SIGINT. Exit codes: 0 stopped, 2 wrong usage or settings, 3 a broken log."""
+    """Run one stage until SIGTERM or SIGINT. Exit codes: 0 stopped, 1 crashed, 2 wrong usage or settings, 3 a broken log."""
     if len(argv) != 1 or argv[0] not in STAGES:
         print(f"usage: python -m streams.worker {{{'|'.join(STAGES)}}}", file=sys.stderr)
         return 2
@@ -32,15 +35,37 @@ def main(argv: list[str]) -> int:
     logs.configure(settings.log_level)
     if settings.metrics_port:
         start_http_server(settings.metrics_port + STAGES.index(argv[0]), "127.0.0.1")
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    app = create_app(settings, argv[0])
+
+    async def stage() -> int:
+        app = create_app(settings, argv[0])
+        app.conf.datadir.parent.mkdir(parents=True, exist_ok=True)  # Faust makes the last folder only
+        app.finalize()
+        return await run(app)
+
     log.info("worker starts", stage=argv[0], pid=os.getpid(), bootstrap=settings.bootstrap)
-    worker = Worker(app, loop=loop, loglevel="WARN", logging_config={"version": 1, "disable_existing_loggers": False}, quiet=True, redirect_stdouts=False)
     try:
-        worker.execute_from_commandline()
-    except SystemExit as stop:
-        return int(stop.code or 0)
+        return asyncio.run(stage())
+    except BrokerAway as error:
+        log.critical(str(error))
+        return 1
+
+
+async def run(app: Any) -> int:
+    """Run a Faust app until a signal or its crash."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await app.start()
+    waits = [asyncio.ensure_future(w) for w in (stop.wait(), app.wait_until_stopped())]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    crash = app.crash_reason
+    await app.stop()
+    for wait in waits:
+        wait.cancel()
+    if crash is not None:
+        log.critical("worker crashed", exc_info=crash)
+        return 1
     return 0
 
 
