@@ -76,11 +76,15 @@ class Child:
         if self.alive and self.process:
             self.process.send_signal(number)
 
+    def terminate(self) -> None:
+        """Ask it to end; `stop` waits."""
+        self.signal(signal.SIGTERM)
+
     def stop(self, seconds: float = 20) -> None:
         """SIGTERM, and SIGKILL when that is not obeyed."""
         if not self.process:
             return
-        self.signal(signal.SIGTERM)
+        self.terminate()
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:

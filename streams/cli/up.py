@@ -1,0 +1,141 @@
+"""`usage-streams up` and `down`: the local stack, in the foreground or behind."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+import typer
+
+from streams.app import STAGES
+from streams.cli.running import STACK
+from streams.cli.topics import prepare
+from streams.cli.worker import environment_of, stage_command
+from streams.settings import load_settings
+
+DATA = Path(os.environ.get("USAGE_STREAMS_DATA", ".usage-streams"))
+READY_SECONDS = 600  # the first start downloads
+
+
+class NotUp(Exception):
+    """The stack did not come up; the message holds the end of its log."""
+
+
+def run_stack(folder: Path, stages: Sequence[str]) -> int:
+    """Hold the folder, run until SIGINT or SIGTERM. Exit code."""
+    from streams.embedded.process import ChildDied
+    from streams.embedded.stack import Held, Stack, hold
+
+    def make(stage: str, bootstrap: str, url: str) -> tuple[Sequence[str], Mapping[str, str]]:
+        settings = load_settings(bootstrap=bootstrap, clickhouse_url=url, data=folder, worker_id="local")
+        return stage_command(stage), environment_of(settings)
+
+    def ready(bootstrap: str, url: str) -> None:
+        from streams.warehouse.client import connect
+        from streams.warehouse.migrate import migrate
+
+        asyncio.run(prepare(load_settings(bootstrap=bootstrap, data=folder)))
+        migrate(connect(url))
+
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda n, _: asked.append(n))
+    makers = {stage: (lambda b, u, s=stage: make(s, b, u)) for stage in stages}
+    try:
+        with hold(folder):
+            stack = Stack(folder, makers, ready, say=lambda line: typer.echo(line, err=True))
+            started = time.monotonic()
+            try:
+                stack.start()
+                typer.echo(
+                    f"up in {time.monotonic() - started:.1f} s: kafka {stack.bootstrap}, clickhouse"
+                    f" {stack.clickhouse_url}, stages {', '.join(stages)}; data in {folder}; Ctrl-C stops everything"
+                )
+                while not asked:
+                    stack.watch()
+                    time.sleep(0.2)
+                typer.echo("stopping: stages, clickhouse, kafka")
+            finally:
+                stack.stop()
+    except Held as error:
+        typer.echo(f"usage-streams: {error}", err=True)
+        return 2
+    except ChildDied as error:
+        typer.echo(f"usage-streams: {error}", err=True)
+        return 0 if asked else 1
+    return 0
+
+
+def bring_up(folder: Path, stages: Sequence[str] = STAGES) -> bool:
+    """A stack on `folder`, started behind unless one runs there; True if this call started it. Raises NotUp."""
+    if pid_of(folder):
+        return False
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "up.log"
+    with path.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streams.cli.main", "up", "--data", str(folder), "--stages", ",".join(stages)],
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    shown, until = 0, time.monotonic() + READY_SECONDS
+    while not (folder / STACK).is_file():
+        lines = path.read_text().splitlines()
+        for line in lines[shown:]:
+            if line.startswith("downloading"):
+                typer.echo(line, err=True)
+        shown = len(lines)
+        if process.poll() is not None or time.monotonic() > until:
+            raise NotUp("the stack did not come up:\n" + "\n".join(lines[-15:]))
+        time.sleep(0.05)
+    return True
+
+
+def pid_of(folder: Path) -> int:
+    """The process that runs the stack of `folder`; 0 when none does."""
+    try:
+        pid = int(json.loads((folder / STACK).read_text())["pids"]["up"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return 0
+    if psutil.pid_exists(pid):
+        return pid
+    (folder / STACK).unlink(missing_ok=True)  # it was killed; nobody else writes this file while the lock is free
+    return 0
+
+
+def take_down(folder: Path, seconds: float = 60) -> bool:
+    """Stop the stack of `folder` and wait; False when none runs."""
+    pid = pid_of(folder)
+    if not pid:
+        return False
+    try:
+        process = psutil.Process(pid)
+        process.terminate()
+        process.wait(seconds)
+    except psutil.NoSuchProcess:
+        return True
+    return True
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the verbs."""
+
+    @app.command("up")
+    def up(
+        data: Path = typer.Option(DATA, help="Folder of everything that is kept."),
+        stages: str = typer.Option(",".join(STAGES), help="Stages to run, comma separated."),
+    ) -> None:
+        """Run Kafka, the ClickHouse engine and the worker here. Example: [bold]usage-streams up --data /tmp/usage[/bold]"""
+        raise typer.Exit(run_stack(data, stages.split(",")))
+
+    @app.command("down")
+    def down(data: Path = typer.Option(DATA, help="Folder of the stack.")) -> None:
+        """Stop the stack that runs behind. Example: [bold]usage-streams down[/bold]"""
+        typer.echo("stopped" if take_down(data) else f"no stack runs on {data}")
