@@ -5,6 +5,8 @@ from typing import Any
 import faust
 
 from streams.agents.meter import create_meter
+from streams.agents.warehouse import create_warehouse
+from streams.agents.watch import create_watch
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog
 from streams.kafka.client import KafkaClient
@@ -55,14 +57,9 @@ def create_app(settings: Settings, stage: str) -> Any:
         case "meter":
             create_meter(app, settings, kafka, catalogs)
         case "watch":
-            from streams.agents.watch_stage import create_watch
-
             create_watch(app, settings, kafka, catalogs)
         case "warehouse":
-            from streams.agents.warehouse_stage import create_warehouse
-
             create_warehouse(app, settings, kafka)
         case _:
             raise ValueError(f"stage {stage}: unknown; choose from {', '.join(STAGES)}")
-
     return app

@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS usage.rated_rows
     event_id String CODEC(ZSTD(3)),
     provider LowCardinality(String),
     model LowCardinality(String),
+    sku_model LowCardinality(Nullable(String)), -- the name under which prices know the model
     usage_json Nullable(String) CODEC(ZSTD(3)),
     quantities Array(Tuple(bucket String, amount Int64)),
     attributes Array(Tuple(key String, value String)) CODEC(ZSTD(3)),

@@ -23,6 +23,6 @@ FROM usage.rated_rows AS r FINAL WHERE r.is_deleted = 0
 GROUP BY tenant_id, day, provider, model, team, project, application, environment, cost_center, currency;
 
 CREATE VIEW IF NOT EXISTS usage.alerts AS
-SELECT * FROM usage.alerts_rows FINAL ORDER BY topic_offset DESC LIMIT 1 BY tenant_id, alert_id;
+SELECT * FROM usage.alerts_rows FINAL ORDER BY revision DESC LIMIT 1 BY tenant_id, alert_id;
 
 CREATE VIEW IF NOT EXISTS usage.budgets AS SELECT * FROM usage.budgets_rows FINAL WHERE is_deleted = 0;

@@ -13,6 +13,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
 
+from streams.kafka.chained_log import Superseded
 from streams.kafka.transport import Chunk
 from streams.pipeline.chain import LogBroken
 from streams.pipeline.frames import Record
@@ -24,7 +25,8 @@ BROKEN_EXIT = 3
 class Partition(Protocol):
     """State of one partition that brings records to where they belong."""
 
-    async def settle(self, records: list[Record]) -> None: ...
+    async def settle(self, records: list[Record]) -> None:
+        """Bring them in; with none, do what time alone asks for."""
 
 
 class Lane:
@@ -53,8 +55,8 @@ class Lane:
         await self._queue.put(chunk)
 
     def wake(self) -> None:
-        """The partition was assigned: open its state although nothing has arrived."""
-        if not self._queue.full():
+        """Open the state, or let it do what time asks for, although nothing has arrived."""
+        if self._queue.empty():
             self._queue.put_nowait(None)
 
     async def run(self) -> None:
@@ -99,7 +101,7 @@ class Lane:
 
     async def _with_retries(self, generation: int, records: list[Record]) -> None:
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type((KafkaError, OSError, TimeoutError)),
+            retry=retry_if_exception_type((KafkaError, OSError, TimeoutError, Superseded)),
             wait=wait_exponential_jitter(0.2, 10),
             before_sleep=self._drop_state,
         ):
@@ -107,8 +109,7 @@ class Lane:
                 if self._state is None or self._opened_in != generation:
                     self._state = await self._open_state(self.partition)
                     self._opened_in = generation
-                if records:
-                    await self._state.settle(records)
+                await self._state.settle(records)
                 self._publish(self.partition, self._state)
 
     def _drop_state(self, retry: object) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from streams import metrics
-from streams.agents.lanes import Lane, Partition
+from streams.agents.lanes import Partition
 from streams.agents.meter_partition import MeterPartition, MeterPorts
+from streams.agents.stage import follow
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog, Published
 from streams.kafka.client import KafkaClient
 from streams.kafka.commits import committed_offset
-from streams.kafka.transport import chunks
 from streams.pipeline.checks import Bounds
 from streams.pipeline.decode import Decoder
 from streams.pipeline.frames import Record
@@ -21,6 +21,13 @@ from streams.pipeline.settle_outcome import Outcome
 from streams.pipeline.totals import split, totals
 from streams.resources import schema_text
 from streams.settings import Settings
+
+
+async def stream_of(catalogs: CatalogLog) -> str:
+    """Identity of usage.events, once there is a catalog to work with; says in the log what it waits for."""
+    await catalogs.refresh()
+    await catalogs.wait_for(max(1, catalogs.sequence))
+    return catalogs.streams[topics.EVENTS]
 
 
 class MeterFactory:
@@ -38,13 +45,13 @@ class MeterFactory:
         return settle(records, base, seen, self._decoder, published.book, stream, begin)
 
     async def open(self, partition: int) -> MeterPartition:
-        await self._catalogs.refresh()
-        stream = self._catalogs.streams.get(topics.EVENTS)
-        if stream is None or not self._catalogs.sequence:
-            await self._catalogs.wait_for(1)  # says in the log what it waits for
-            stream = self._catalogs.streams[topics.EVENTS]
+        stream = await stream_of(self._catalogs)
         kafka = self._kafka
         parts = await kafka.partitions(topics.TOTALS)
+
+        async def committed() -> int:
+            return await committed_offset(self._settings.bootstrap, self._group, topics.EVENTS, partition)
+
         ports = MeterPorts(
             partition=partition,
             source=kafka.log(topics.EVENTS, partition),
@@ -56,9 +63,9 @@ class MeterFactory:
             decide=self._decide,
             totals_of=lambda rows, published: split(totals(rows, published.scopes), len(parts)),
             stream=stream,
+            committed=committed,
         )
-        committed = await committed_offset(self._settings.bootstrap, self._group, topics.EVENTS, partition)
-        return await MeterPartition.open(ports, committed, self._settings.seen_horizon_hours * 60)
+        return await MeterPartition.open(ports, await committed(), self._settings.seen_horizon_hours * 60)
 
 
 class Publisher:
@@ -86,34 +93,9 @@ class Publisher:
 
 def create_meter(app: Any, settings: Settings, kafka: KafkaClient, catalogs: CatalogLog) -> None:
     """Register the meter on a Faust app."""
-    factory, publish = MeterFactory(settings, kafka, catalogs, app.conf.id), Publisher()
-    lanes: dict[int, Lane] = {}
+    factory = MeterFactory(settings, kafka, catalogs, app.conf.id)
+    follow(app, "meter", topics.EVENTS, settings, factory.open, Publisher(), settings.linger_ms / 1000)
 
-    def lane(partition: int) -> Lane:
-        if partition not in lanes:
-            lanes[partition] = Lane(
-                "meter",
-                partition,
-                factory.open,
-                lambda: int(app.consumer_generation_id),
-                settings.chunk,
-                settings.linger_ms / 1000,
-                publish,
-            )
-            app.add_future(lanes[partition].run())
-        return lanes[partition]
-
-    @app.on_partitions_assigned.connect  # type: ignore[untyped-decorator]  # faust has no types
-    async def assigned(_app: Any, assigned: set[Any], **_: Any) -> None:
-        for tp in assigned:
-            if tp.topic == topics.EVENTS:
-                lane(tp.partition).wake()
-
-    @app.agent(app.topic(topics.EVENTS, value_serializer="raw", value_type=bytes), name="meter", concurrency=1)  # type: ignore[untyped-decorator]
-    async def meter(stream: Any) -> None:
-        async for chunk in chunks(stream):  # leaving the loop, however, acks nothing
-            await lane(chunk.partition).put(chunk)
-
-    @app.timer(1.0)  # type: ignore[untyped-decorator]
+    @app.timer(1.0)  # type: ignore[untyped-decorator]  # faust has no types
     async def follow_catalog() -> None:
         await catalogs.refresh()

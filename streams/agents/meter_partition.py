@@ -7,7 +7,7 @@ Killed between any two: the next owner folds the ledger, sends again the totals 
 
 import asyncio
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -67,6 +67,9 @@ class MeterPorts:
     stream: str  # identity of the source topic
     offload: Callable[..., Any] = in_thread
     retry_seconds: float = 0.2
+    committed: Callable[[], Awaitable[int]] | None = (
+        None  # the next source offset that the group would read, asked of the broker
+    )
 
 
 @dataclass(slots=True)
@@ -105,6 +108,7 @@ class MeterPartition:
     crc: int = 0  # of the source record at `mark`, as the ledger has it
     candidate: "Candidate | None" = None  # a state that becomes a snapshot once the commit has passed it
     snapshot_end: int = 0  # ledger position of the newest snapshot
+    spare: int = 0  # where it begins in usage.seen
     counts: Counts = field(default_factory=Counts)
 
     @property
@@ -124,7 +128,7 @@ class MeterPartition:
             self.ledger = ChainedLog(ports.ledger, manifest.chain)
             self.seen = SeenSet.load(horizon_minutes, snapshot.body)
             self.sequence, self.crc = manifest.extra["sequence"], manifest.extra["crc"]
-            self.snapshot_end = manifest.end
+            self.snapshot_end, self.spare = manifest.end, snapshot.first
         await self._catch_up(owed_from=committed)
         if committed > self.mark + 1:
             raise LogBroken(
@@ -200,19 +204,23 @@ class MeterPartition:
         rows = read_frame(counted.message.value or b"") if frame is None else frame
         return self.ports.totals_of(rows, published)
 
+    def _checkpoint_is_due(self) -> bool:
+        return self.candidate is not None or self.ledger.chain.end - self.snapshot_end >= SNAPSHOT_MESSAGES
+
     async def checkpoint(self, committed: int) -> bool:
         """Write a snapshot of what lies below `committed`, when enough has come since the last one; True if written.
 
         Rule 6: a snapshot above the commit would hide totals that are still owed.
         """
-        if self.candidate is None and self.ledger.chain.end - self.snapshot_end >= SNAPSHOT_MESSAGES:
+        if self.candidate is None and self._checkpoint_is_due():
             self.candidate = Candidate(self.ledger.chain, self.seen, self.sequence, self.crc)
         ready = self.candidate
         if ready is None or ready.chain.mark >= committed:
             return False
         extra = {"sequence": ready.sequence, "crc": ready.crc}
-        await snapshots.write(self.ports.seen, ready.chain, self.ports.stream, ready.seen.dump(), extra)
-        self.snapshot_end, self.candidate = ready.chain.end, None
+        first = await snapshots.write(self.ports.seen, ready.chain, self.ports.stream, ready.seen.dump(), extra)
+        await self.ports.seen.trim(self.spare)  # the snapshot before stays: ours is not proven by a reader yet
+        self.snapshot_end, self.candidate, self.spare = ready.chain.end, None, first
         return True
 
     async def settle(self, records: Sequence[Record]) -> None:
@@ -228,6 +236,8 @@ class MeterPartition:
                 if not await self._append(batch, outcome.dead_of(batch)):
                     self.counts.recomputed += 1
                     break  # the rest stands on a base that may be gone
+        if self.ports.committed and self._checkpoint_is_due():
+            await self.checkpoint(await self.ports.committed())
 
     async def _fill_hole(self, records: list[Record]) -> tuple[list[Record], int]:
         """Rule 4: neither transport nor commits are trusted for completeness; the source is read for what is missing."""

@@ -1,72 +1,26 @@
-"""The warehouse stage of one partition: follow the ledger from its mark, insert what counts, mark it. Wired elsewhere."""
+"""The warehouse stage as Faust agents: ledger, alerts and budgets into ClickHouse; nothing else waits for it."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
 
-from clickhouse_connect.driver.client import Client
-
-from streams.kafka.ports import Log
-from streams.pipeline.chain import Chain, LogBroken
-from streams.pipeline.ledger import read_headers
-from streams.warehouse.insert import LedgerMessage, insert_ledger
-from streams.warehouse.marks import Mark, read_mark
-
-JOIN_BYTES = 16 << 20  # neighbours in one insert, catching up
+from streams.agents.stage import follow
+from streams.agents.warehouse_partition import LedgerWarehouse, RecordWarehouse
+from streams.kafka import topics
+from streams.kafka.client import KafkaClient
+from streams.settings import Settings
+from streams.warehouse.client import connect
 
 
-class WarehouseStage:
-    """Stores one partition of the ledger; one at a time uses the client."""
+def create_warehouse(app: Any, settings: Settings, kafka: KafkaClient) -> None:
+    """Register the stage on a Faust app; each partition has a client of its own, since a client serves one at a time."""
+    client = partial(connect, settings.clickhouse_url)
 
-    def __init__(self, client: Client, log: Log, topic: str, partition: int) -> None:
-        self._client, self._log, self._topic, self._partition = client, log, topic, partition
-        self._mark: Mark | None = None
-        self._chain = Chain()
+    async def open_ledger(partition: int) -> LedgerWarehouse:
+        return await LedgerWarehouse.open(client, kafka.log(topics.RATED, partition), topics.RATED, partition)
 
-    async def start(self) -> None:
-        """Read the mark back; LogBroken when the ledger ends before it."""
-        self._mark = await asyncio.to_thread(read_mark, self._client, self._topic, self._partition)
-        _, end = await self._log.bounds()
-        at = self._mark.offset
-        if end <= at:
-            raise LogBroken(f"{self._topic}/{self._partition}: ends at {end}, offset {at} is stored; restore the topic")
-        self._chain = Chain(mark=self._mark.source_to, end=at + 1, last=at)
+    async def open_records(topic: str, partition: int) -> RecordWarehouse:
+        return await RecordWarehouse.open(client, kafka.log(topic, partition), topic, partition)
 
-    async def step(self) -> int:
-        """Store everything up to the log's end as of now; how many messages counted."""
-        if self._mark is None:
-            await self.start()
-        stored = 0
-        async for messages, chain in self._counted():
-            if messages:
-                self._mark = await asyncio.to_thread(
-                    insert_ledger, self._client, self._topic, self._partition, messages
-                )
-                stored += len(messages)
-            self._chain = chain  # only now: after an error the same messages are read again
-        return stored
-
-    async def run(self, pause_seconds: float = 0.25) -> None:
-        """Follow the ledger until cancelled."""
-        while True:
-            if not await self.step():
-                await asyncio.sleep(pause_seconds)
-
-    async def _counted(self) -> AsyncIterator[tuple[list[LedgerMessage], Chain]]:
-        chain, size, messages = self._chain, 0, list[LedgerMessage]()
-        stream = self._mark.stream if self._mark else ""
-        async for m in self._log.read(chain.end):
-            coverage, stamp = read_headers(m.headers)
-            chain, counted = chain.take(m.offset, coverage.base, coverage.to)
-            if not counted:
-                continue
-            if stream and stamp.stream != stream:
-                raise LogBroken(
-                    f"ledger offset {m.offset}: is of stream {stamp.stream}, not {stream}; restore the topic"
-                )
-            stream = stamp.stream
-            messages.append(LedgerMessage(m.offset, m.headers, m.value or b""))
-            size += len(m.value or b"")
-            if size >= JOIN_BYTES:
-                yield messages, chain
-                size, messages = 0, []
-        yield messages, chain
+    follow(app, "warehouse", topics.RATED, settings, open_ledger)
+    follow(app, "warehouse", topics.ALERTS, settings, partial(open_records, topics.ALERTS))
+    follow(app, "warehouse", topics.BUDGETS, settings, partial(open_records, topics.BUDGETS))

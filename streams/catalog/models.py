@@ -113,7 +113,7 @@ class Budget(Decided):
     tenant: str = "*"
     where: dict[Dimension, str] = {}
     each: tuple[Dimension, ...] = ()
-    unit: Literal["cost", "tokens", "events"] = "cost"
+    unit: Literal["cost", "tokens", "events", "unpriced"] = "cost"  # unpriced: events without a price in force
     currency: str = Field("USD", pattern="^[A-Z]{3}$")
     limit: Money
     period: Annotated[Calendar | Rolling, Field(discriminator="kind")]

@@ -15,9 +15,28 @@ import chdb
 
 # Parameters of the transport; all others are settings of the query.
 TRANSPORT = frozenset(
-    "query database user password session_id session_timeout session_check query_id quota_key compress decompress"
-    " default_format buffer_size wait_end_of_query client_protocol_version role enable_http_compression"
-    " send_progress_in_http_headers http_headers_progress_interval_ms cancel_http_readonly_queries_on_client_close".split()
+    [
+        "query",
+        "database",
+        "user",
+        "password",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "query_id",
+        "quota_key",
+        "compress",
+        "decompress",
+        "default_format",
+        "buffer_size",
+        "wait_end_of_query",
+        "client_protocol_version",
+        "role",
+        "enable_http_compression",
+        "send_progress_in_http_headers",
+        "http_headers_progress_interval_ms",
+        "cancel_http_readonly_queries_on_client_close",
+    ]
 )
 STREAMED = frozenset({"Native", "TabSeparated", "TSV", "CSV", "RowBinary", "JSONEachRow"})
 FORMAT = re.compile(rb"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)

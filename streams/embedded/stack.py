@@ -71,6 +71,7 @@ class Stack:
         self.children: list[Child] = []
         self.bootstrap = self.clickhouse_url = ""
         self._deaths: dict[str, list[float]] = {}
+        self._given_up: set[str] = set()
 
     def start(self) -> None:
         """Everything up, or ChildDied with the last lines of whoever did not make it."""
@@ -102,7 +103,7 @@ class Stack:
         fresh.replace(self.folder / STACK)
 
     def watch(self) -> None:
-        """Look once at every child. A stage is started again; a dead broker or engine raises ChildDied."""
+        """Look once at every child. A stage is started again unless that cannot help; a dead broker or engine raises ChildDied."""
         for child in self.children:
             if child.alive:
                 continue
@@ -110,8 +111,14 @@ class Stack:
                 child.check()
             except ChildDied as death:
                 code = child.process.returncode if child.process else 0
-                if child.name not in self._stages or code == GIVE_UP_EXIT or self._too_often(child.name):
+                if child.name not in self._stages:
                     raise
+                if child.name in self._given_up:
+                    continue
+                if code == GIVE_UP_EXIT or self._too_often(child.name):
+                    self._given_up.add(child.name)
+                    self._say(f"{death}\n{child.name}: stays down, the other stages go on; mend the cause and start again")
+                    continue
                 self._say(f"{death}\n{child.name}: started again")
                 child.start()
                 self._write()

@@ -17,7 +17,7 @@ from streams.catalog.book import Book, compile_book
 from streams.catalog.models import Catalog
 from streams.kafka.ports import Log, Message, append_surely
 from streams.pipeline.chain import Chain, LogBroken
-from streams.watch.scopes import Scope, scopes_of
+from streams.watch.scopes import Scope, scopes_of, watched
 
 log = structlog.get_logger()
 PART_BYTES = 700_000
@@ -88,16 +88,23 @@ class CatalogLog:
             version, body = self._bodies[sequence]
             catalog = wire.load(body)
             self._compiled[sequence] = Published(
-                sequence, version, catalog, compile_book(catalog, sequence, version), tuple(scopes_of(catalog.budgets))
+                sequence,
+                version,
+                catalog,
+                compile_book(catalog, sequence, version),
+                tuple(scopes_of(w.budget for w in watched(catalog).values())),
             )
         return self._compiled.get(sequence)
 
     async def wait_for(self, sequence: int) -> Published:
         """The version that a batch names. Waits: whoever wrote the batch had read it from this very log."""
+        tries = 0
         while (found := self.get(sequence)) is None:
             await self.refresh()
             if self.get(sequence) is None:
-                log.warning("catalog version is not there yet", sequence=sequence, newest=self.sequence)
+                if tries % 60 == 0:
+                    log.warning("waiting for a catalog; `usage-streams apply` publishes one", newest=self.sequence)
+                tries += 1
                 await asyncio.sleep(0.5)
         return found
 

@@ -12,6 +12,10 @@ from streams.kafka.ports import Headers, Log, Message
 from streams.pipeline.chain import Chain, LogBroken
 
 
+class Superseded(Exception):
+    """Somebody else writes this log: what was computed is dropped, and the state folded anew."""
+
+
 class Counted(NamedTuple):
     """A message that counted: with `previous`, the log offset of the one that counted before it."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.kafka.ports import Headers, Message
@@ -88,7 +89,7 @@ class PartitionLog:
     def __init__(self, client: KafkaClient, topic: str, partition: int) -> None:
         self._client, self.topic, self.partition = client, topic, partition
 
-    async def append(self, value: bytes, headers: Headers, key: bytes | None = None) -> int | None:
+    async def append(self, value: bytes | None, headers: Headers, key: bytes | None = None) -> int | None:
         producer = await self._client.producer()
         try:
             sent: Any = await producer.send_and_wait(
@@ -106,6 +107,14 @@ class PartitionLog:
         async with lock:
             begin = (await consumer.beginning_offsets([tp]))[tp]
             return int(begin), int((await consumer.end_offsets([tp]))[tp])
+
+    async def trim(self, before: int) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._client.bootstrap)
+        await admin.start()
+        try:
+            await admin.delete_records({TopicPartition(self.topic, self.partition): RecordsToDelete(before)})
+        finally:
+            await admin.close()
 
     async def read(self, start: int, stop: int | None = None) -> AsyncIterator[Message]:
         tp = TopicPartition(self.topic, self.partition)

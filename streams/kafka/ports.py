@@ -20,18 +20,23 @@ class Message(NamedTuple):
 class Log(Protocol):
     """One partition of one topic."""
 
-    async def append(self, value: bytes, headers: Headers) -> int | None:
+    async def append(self, value: bytes | None, headers: Headers, key: bytes | None = None) -> int | None:
         """Ask once; the offset, or None when it cannot be known (it may have landed, may land later, or never)."""
 
     async def bounds(self) -> tuple[int, int]:
         """First offset that is there, and the offset that comes next."""
 
+    async def trim(self, before: int) -> None:
+        """Let the broker delete what lies before an offset; harmless to repeat, and to leave out."""
+
     def read(self, start: int, stop: int | None = None) -> AsyncIterator[Message]:
         """Messages [start, stop) in order; `stop` defaults to the end as it is when the call is made."""
 
 
-async def append_surely(log: Log, value: bytes, headers: Headers, retry_seconds: float = 0.2) -> int:
+async def append_surely(
+    log: Log, value: bytes | None, headers: Headers, retry_seconds: float = 0.2, key: bytes | None = None
+) -> int:
     """The same bytes until the broker has them: for records whose readers drop what comes twice (C13)."""
-    while (offset := await log.append(value, headers)) is None:
+    while (offset := await log.append(value, headers, key)) is None:
         await asyncio.sleep(retry_seconds)
     return offset

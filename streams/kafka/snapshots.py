@@ -16,6 +16,7 @@ from streams.kafka.ports import Log, append_surely
 from streams.pipeline.chain import Chain, LogBroken
 
 PART_BYTES = 900_000
+APART = (("base", b"-3"), ("to", b"-2"))  # never the mark of a chain, so a chain in the same log ignores it
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -42,18 +43,21 @@ class Snapshot(NamedTuple):
     first: int
 
 
-async def write(log: Log, chain: Chain, stream: str, body: bytes, extra: dict[str, int] | None = None) -> None:
-    """Write one snapshot; parts of two writers may mix, their ids keep them apart."""
+async def write(log: Log, chain: Chain, stream: str, body: bytes, extra: dict[str, int] | None = None) -> int:
+    """Write one snapshot; parts of two writers may mix, their ids keep them apart. The log offset of its first message."""
     name = uuid.uuid4().hex
     parts = [body[i : i + PART_BYTES] for i in range(0, len(body), PART_BYTES)]
-    await asyncio.gather(
+    offsets = await asyncio.gather(
         *(
-            append_surely(log, part, [("snapshot", name.encode()), ("part", str(i).encode())])
+            append_surely(log, part, [*APART, ("snapshot", name.encode()), ("part", str(i).encode())])
             for i, part in enumerate(parts)
         )
     )
     manifest = Manifest(name, len(parts), chain.mark, chain.end, chain.last, stream, extra or {})
-    await append_surely(log, msgspec.json.encode(manifest), [("snapshot", name.encode()), ("manifest", b"1")])
+    last = await append_surely(
+        log, msgspec.json.encode(manifest), [*APART, ("snapshot", name.encode()), ("manifest", b"1")]
+    )
+    return min(offsets, default=last)
 
 
 async def load(log: Log) -> Snapshot | None:
@@ -63,6 +67,8 @@ async def load(log: Log) -> Snapshot | None:
     begin, end = await log.bounds()
     async for message in log.read(begin, end):
         headers = dict(message.headers)
+        if "snapshot" not in headers:
+            continue  # a message of the chain that shares this log
         name, value = headers["snapshot"].decode(), message.value or b""
         if "part" in headers:
             parts[name][int(headers["part"])] = message.offset, value

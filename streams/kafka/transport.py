@@ -43,7 +43,7 @@ async def chunks(stream: Any) -> AsyncIterator[Chunk]:
 
 def to_record(raw: Any) -> Record:
     """An aiokafka record as the pure stages know it."""
-    return Record(raw.offset, raw.timestamp, raw.value, raw.headers)
+    return Record(raw.offset, raw.timestamp, raw.value, raw.headers, raw.key)
 
 
 class ChunkConsumer(driver.Consumer):

@@ -15,6 +15,7 @@ class Record(NamedTuple):
     timestamp: int
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    key: bytes | None = None
 
 
 class Dead(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clickhouse_connect.driver.client import Client
 
-from streams.warehouse.files import sql_folder
+from streams.resources import sql_folder
 
 NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 

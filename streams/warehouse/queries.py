@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from clickhouse_connect.driver.client import Client
 
-from streams.warehouse.files import sql_folder
+from streams.resources import sql_folder
 
 
 class UnknownQuery(Exception):

@@ -10,28 +10,30 @@ class MemoryLog:
 
     def __init__(self, fate: Callable[[], str] | None = None) -> None:
         self.messages: list[Message] = []
-        self.late: list[tuple[bytes, Headers]] = []
+        self.late: list[tuple[bytes | None, Headers, bytes | None]] = []
         self.begin = 0
         self._fate = fate or (lambda: "ok")
 
-    def land(self, value: bytes, headers: Headers) -> int:
+    def land(self, value: bytes | None, headers: Headers, key: bytes | None = None) -> int:
         offset = len(self.messages)
-        self.messages.append(Message(offset, 1_000 + offset, None, value, tuple(headers)))
+        self.messages.append(Message(offset, 1_000 + offset, key, value, tuple(headers)))
         return offset
 
     def land_late(self) -> None:
-        value, headers = self.late.pop(0)
-        self.land(value, headers)
+        self.land(*self.late.pop(0))
 
-    async def append(self, value: bytes, headers: Headers) -> int | None:
+    async def append(self, value: bytes | None, headers: Headers, key: bytes | None = None) -> int | None:
         match self._fate():
             case "ok":
-                return self.land(value, headers)
+                return self.land(value, headers, key)
             case "unknown":  # it landed, the answer was lost
-                self.land(value, headers)
+                self.land(value, headers, key)
             case "late":
-                self.late.append((value, headers))
+                self.late.append((value, headers, key))
         return None
+
+    async def trim(self, before: int) -> None:
+        self.begin = max(self.begin, before)
 
     async def bounds(self) -> tuple[int, int]:
         return self.begin, len(self.messages)

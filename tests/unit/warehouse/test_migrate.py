@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from streams.warehouse.files import sql_folder
+from streams.resources import sql_folder
 from streams.warehouse.migrate import MigrationError, migrations
 from streams.warehouse.queries import UnknownQuery, names, sql_of
+from tests.support.events import avro
+from tests.unit.pipeline.test_settle import run
 
 
 def test_every_migration_is_what_was_released() -> None:
@@ -30,3 +32,12 @@ def test_every_query_says_its_question() -> None:
 def test_an_unknown_query_names_those_there_are() -> None:
     with pytest.raises(UnknownQuery, match="cost_by_team"):
         sql_of("nothing")
+
+
+def test_every_column_of_a_ledger_row_has_its_place_in_the_table() -> None:
+    rows, *_ = run([avro(1)._replace(offset=0)], 1)
+    table = (sql_folder() / "0001_create_rated_rows.sql").read_text()
+    missing = [name for name in rows.columns if f"    {name} " not in table]
+
+    # The place in the ledger has other names: stream, partition and ledger_offset are added by the insert.
+    assert missing == []

@@ -1,0 +1,241 @@
+"""The watch of one partition of totals: the protocol around `streams.watch.state`, over ports, without Faust.
+
+Order, rule 5: alerts acknowledged → budgets acknowledged → state message. Killed between: the next owner folds usage.state,
+reads the totals above its mark again and publishes the same alerts under the same (alert_id, revision), which readers drop.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from streams import metrics
+from streams.agents.meter_partition import Catalogs, in_thread
+from streams.kafka import snapshots
+from streams.kafka.chained_log import ChainedLog, Superseded
+from streams.kafka.ports import Log, Message, append_surely
+from streams.pipeline.chain import Chain, LogBroken
+from streams.pipeline.frames import Record
+from streams.pipeline.ledger import read_frame, read_headers
+from streams.pipeline.totals import partition_of, read_totals, totals
+from streams.watch.alerts import Cause
+from streams.watch.scopes import scope_of
+from streams.watch.state import Effects, WatchState
+from streams.watch.windows import Delta
+
+log = structlog.get_logger()
+SNAPSHOT_MESSAGES = 500
+STATE_SECONDS = 1.0
+TICK_SECONDS = 10.0
+SMALL = 20_000  # of a payload; what is larger is read off the event loop
+
+
+@dataclass(slots=True)
+class WatchPorts:
+    """The logs of one partition q, and what is shared by all. `ledger(p)` is partition p of the ledger."""
+
+    partition: int
+    partitions: int
+    totals: Log
+    state: Log
+    alerts: Log
+    budgets: Log
+    ledger: Callable[[int], Log]
+    catalogs: Catalogs
+    stream: str  # identity of the source topic, part of every stamp
+    now_ms: Callable[[], int] = lambda: int(time.time() * 1000)
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(slots=True)
+class WatchPartition:
+    """State of one partition, a fold of usage.state and of the totals above its mark."""
+
+    ports: WatchPorts
+    log: ChainedLog
+    state: WatchState = field(default_factory=WatchState)
+    at: int = -1  # the last offset of totals that is in
+    unsaved: set[str] = field(default_factory=set)
+    spare: int = 0  # of usage.state: what lies before the snapshot before last is not needed
+    snapshot_end: int = 0
+    saved_at: float = 0.0
+    ticked_at: float = 0.0
+    gaps: int = 0
+
+    @classmethod
+    async def open(cls, ports: WatchPorts) -> "WatchPartition":
+        """Fold what is durable, catch up with the totals, publish budgets that are not ours. Raises LogBroken."""
+        self = cls(ports, ChainedLog(ports.state))
+        if snapshot := await snapshots.load(ports.state):
+            manifest = snapshot.manifest
+            snapshots.check_identity(manifest, ports.stream)
+            self.log = ChainedLog(ports.state, manifest.chain)
+            self.state.load(snapshot.body)
+            self.snapshot_end, self.spare = manifest.end, min(snapshot.first, manifest.end)
+        for counted in await self.log.fold():
+            self.state.load(counted.message.value or b"")
+        self.at = self.log.chain.mark
+        if self.state.sequence:
+            published = await ports.catalogs.wait_for(self.state.sequence)
+            self.state.adopt(published.sequence, published.catalog)
+        _, end = await ports.totals.bounds()
+        if end <= self.at:
+            raise LogBroken(
+                f"usage.totals/{ports.partition}: ends at {end}, the state covers {self.at + 1}: the topic was"
+                " re-created; `usage-streams rebuild` makes totals and state anew from the ledger"
+            )
+        await self._settle([m async for m in ports.totals.read(self.at + 1, end)])
+        await self._claim()
+        return self
+
+    async def _claim(self) -> None:
+        """Publish every scope whose last record is not our value: compaction may have kept one of a former owner."""
+        last: dict[str, bytes | None] = {}
+        begin, end = await self.ports.budgets.bounds()
+        async for message in self.ports.budgets.read(begin, end):
+            last[(message.key or b"").decode()] = message.value
+        wanted = self.state.budgets(set(last) | set(self.state.tracks), self._stamp())
+        different = {k: v for k, v in wanted.items() if _figures(v) != _figures(_parsed(last.get(k)))}
+        await self._publish_budgets(different)
+
+    def _stamp(self) -> tuple[str, int, int]:
+        return self.ports.stream, self.ports.partition, self.at
+
+    async def settle(self, records: Sequence[Record]) -> None:
+        """Take what came; the hole before it, if any, is read from the log (rule 4)."""
+        fresh = [Message(r.offset, r.timestamp, None, r.value, r.headers) for r in records if r.offset > self.at]
+        if fresh and fresh[0].offset > self.at + 1:
+            fresh = [m async for m in self.ports.totals.read(self.at + 1, fresh[0].offset)] + fresh
+        await self._settle(fresh)
+        await self._tick()
+        await self._save()
+
+    async def _settle(self, messages: Sequence[Message]) -> None:
+        alerts, dirty = [], set[str]()
+        for message in messages:
+            effects = await self._take(message)
+            alerts += effects.alerts
+            dirty |= effects.dirty
+            self.at = message.offset
+        await self._publish(alerts, dirty)
+
+    async def _publish(self, alerts: Sequence[dict[str, object]], dirty: set[str]) -> None:
+        await asyncio.gather(
+            *(
+                append_surely(self.ports.alerts, json.dumps(a).encode(), [], key=str(a["alert_id"]).encode())
+                for a in alerts
+            )
+        )
+        await self._publish_budgets(self.state.budgets(dirty, self._stamp()))
+        self.unsaved |= dirty
+
+    async def _publish_budgets(self, records: dict[str, dict[str, object] | None]) -> None:
+        await asyncio.gather(
+            *(
+                append_surely(self.ports.budgets, None if r is None else json.dumps(r).encode(), [], key=scope.encode())
+                for scope, r in records.items()
+            )
+        )
+
+    async def _take(self, message: Message) -> Effects:
+        headers = dict(message.headers)
+        if headers.get("kind") == b"tick":
+            return self.state.tick(int(headers["now"]), Cause(self.state.clock, message.timestamp, "", -1, -1))
+        try:
+            stream, p = headers["stream"].decode(), int(headers["p"])
+            at, previous, sequence = (int(headers[name]) for name in ("at", "previous", "catalog_sequence"))
+        except (KeyError, ValueError) as error:
+            raise LogBroken(f"totals offset {message.offset}: headers cannot be read ({error!r})") from error
+        effects = await self._follow(sequence, message.timestamp)
+        name = f"{stream}/{p}"
+        applied = self.state.applied.get(name, -1)
+        if at <= applied:
+            return effects
+        if previous != applied:
+            self.gaps += 1
+            metrics.GAPS.inc()
+            log.error("gap in totals; healing from the ledger", stream=stream, p=p, after=applied, previous=previous)
+            deltas = await self._from_ledger(p, applied, at, None)
+        else:
+            deltas = await self._deltas(message.value or b"")
+            if sequence < self.state.sequence:  # scopes that its writer did not know yet
+                known = {s.id for s in (await self.ports.catalogs.wait_for(sequence)).scopes}
+                deltas += await self._from_ledger(p, at - 1, at, set(self.state.watched) - known)
+        self.state.applied[name] = at
+        taken = self.state.take(deltas, Cause(self.state.clock, message.timestamp, stream, p, at))
+        return Effects(effects.alerts + taken.alerts, effects.dirty | taken.dirty)
+
+    async def _deltas(self, payload: bytes) -> list[Delta]:
+        frame = read_totals(payload) if len(payload) < SMALL else await in_thread(read_totals, payload)
+        return [Delta(*row) for row in frame.iter_rows()]
+
+    async def _follow(self, sequence: int, detected: int) -> Effects:
+        """Work with the highest version named so far; a scope that is new in it is filled from all that was applied."""
+        if sequence <= self.state.sequence:
+            return Effects()
+        published = await self.ports.catalogs.wait_for(sequence)
+        fresh = self.state.adopt(sequence, published.catalog)
+        dirty = self.state.drop(fresh)
+        for name, at in sorted(self.state.applied.items()):
+            if fresh:
+                dirty |= self.state.fill(await self._from_ledger(int(name.rpartition("/")[2]), -1, at, fresh))
+        effects = self.state.refresh(set(self.state.tracks), Cause(self.state.clock, detected, "", -1, -1))
+        return Effects(effects.alerts, effects.dirty | dirty)
+
+    async def _from_ledger(self, p: int, after: int, upto: int, only: set[str] | None) -> list[Delta]:
+        """Deltas of this partition, of the counted ledger messages in (after, upto], for all scopes or `only` those."""
+        scopes = [scope_of(w.budget) for i, w in self.state.watched.items() if only is None or i in only]
+        if not scopes:
+            return []
+        chain, found = Chain(), list[Delta]()
+        async for message in self.ports.ledger(p).read(0, upto + 1):
+            coverage, _ = read_headers(message.headers)
+            chain, counted = chain.take(message.offset, coverage.base, coverage.to)
+            if not counted or message.offset <= after:
+                continue
+            rows = await in_thread(read_frame, message.value or b"")
+            frame = await in_thread(totals, rows, scopes)
+            found += [d for d in map(Delta._make, frame.iter_rows()) if self._ours(d.scope)]
+        return found
+
+    def _ours(self, scope: str) -> bool:
+        return partition_of(scope, self.ports.partitions) == self.ports.partition
+
+    async def _tick(self) -> None:
+        """Time goes on when nothing comes: as a message, so that a replay sees the same clock."""
+        now = self.ports.monotonic()
+        if now - self.ticked_at < TICK_SECONDS or not self.state.tracks:
+            return
+        self.ticked_at = now
+        await append_surely(
+            self.ports.totals, b"", [("kind", b"tick"), ("now", str(self.ports.now_ms()).encode())]
+        )  # taken when it comes back, in its place among the others
+
+    async def _save(self) -> None:
+        now = self.ports.monotonic()
+        if self.at == self.log.chain.mark or now - self.saved_at < STATE_SECONDS:
+            return
+        headers = [("base", str(self.log.chain.mark).encode()), ("to", str(self.at).encode())]
+        counted, _ = await self.log.append(self.state.dump(self.unsaved), headers)
+        if not counted:
+            raise Superseded(f"usage.state/{self.ports.partition}: somebody else writes it")
+        self.unsaved, self.saved_at = set(), now
+        if self.log.chain.end - self.snapshot_end >= SNAPSHOT_MESSAGES:
+            await self._snapshot()
+
+    async def _snapshot(self) -> None:
+        chain = self.log.chain
+        first = await snapshots.write(self.ports.state, chain, self.ports.stream, self.state.dump())
+        await self.ports.state.trim(self.spare)
+        self.snapshot_end, self.spare = chain.end, min(first, chain.end)
+
+
+def _parsed(body: bytes | None) -> dict[str, object] | None:
+    return None if body is None else dict(json.loads(body))
+
+
+def _figures(record: dict[str, object] | None) -> dict[str, object] | None:
+    return None if record is None else {k: v for k, v in record.items() if k != "stamp"}
