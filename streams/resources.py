@@ -1,4 +1,4 @@
-"""Finds the Avro schemas and the SQL, in a checkout or inside an installed wheel."""
+"""Finds the Avro schemas, the SQL and the example catalog, in a checkout or inside an installed wheel."""
 
 from pathlib import Path
 
@@ -18,3 +18,8 @@ def schema_text(name: str) -> str:
 def sql_folder() -> Path:
     """Folder of migrations and named queries."""
     return _folder("clickhouse", "sql/clickhouse")
+
+
+def catalog_folder() -> Path:
+    """Folder of the example catalog."""
+    return _folder("catalog", "deploy/catalog")

@@ -13,7 +13,8 @@ ORDER BY (topic, partition, ledger_offset);
 CREATE TABLE IF NOT EXISTS usage.ledger_batches
 (
     stream LowCardinality(String), partition Int32, ledger_offset Int64, base Int64, to Int64,
-    rated Int64, duplicate Int64, dead Int64, skipped Int64, lost Int64, catalog_sequence Int64
+    rated Int64, duplicate Int64, dead Int64, skipped Int64, lost Int64, catalog_sequence Int64,
+    appended_at DateTime64(3, 'UTC') -- when the broker took the batch
 )
 ENGINE = ReplacingMergeTree
 ORDER BY (stream, partition, ledger_offset);

@@ -73,7 +73,7 @@ class LedgerWarehouse:
                     f"ledger offset {m.offset}: is of stream {stamp.stream}, not {self._stream}; restore the topic"
                 )
             self._stream = stamp.stream
-            messages.append(LedgerMessage(m.offset, m.headers, m.value or b""))
+            messages.append(LedgerMessage(m.offset, m.timestamp, m.headers, m.value or b""))
             size += len(m.value or b"")
             if size >= JOIN_BYTES:
                 yield messages, chain

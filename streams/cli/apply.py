@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from streams.catalog.base_prices import with_base
 from streams.catalog.models import Catalog
 from streams.catalog.parse import parse_files
 from streams.cli.running import find_settings
@@ -30,7 +31,8 @@ def plan(old: Catalog | None, new: Catalog) -> list[str]:
         after, before = getattr(new, name), getattr(old, name) if old else ()
         if not isinstance(after, tuple | list):
             continue
-        added, removed = [x for x in after if x not in before], [x for x in before if x not in after]
+        a, b = ({x.model_dump_json() for x in items} for items in (after, before))
+        added, removed = a - b, b - a
         if added or removed:
             lines.append(f"{name}: +{len(added)} -{len(removed)}")
     return lines
@@ -61,11 +63,12 @@ def register(app: typer.Typer) -> None:
     def command(
         folder: Path = typer.Argument(help="Folder of the catalog."),
         dry_run: bool = typer.Option(False, help="Show what would change, publish nothing."),
+        base: bool = typer.Option(True, help="Add the base prices of models that the catalog does not price."),
         yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
     ) -> None:
         """Publish a catalog. Example: [bold]usage-streams apply deploy/catalog[/bold]"""
-        catalog = read_folder(folder)
+        catalog = with_base(read_folder(folder)) if base else read_folder(folder)
         confirm = not yes and sys.stdin.isatty()
         try:
             lines, sequence = asyncio.run(publish(find_settings(bootstrap), catalog, dry_run, confirm))

@@ -1,6 +1,6 @@
 """`usage-streams`: mounts one module a verb. Exit codes: 0 done, 1 findings, 2 usage or a broken environment, in one line."""
 
-import importlib.util
+import importlib
 import sys
 
 import typer
@@ -31,8 +31,7 @@ def root(
 def mount() -> None:
     """Give every verb's module its place; a module has `register(app)`."""
     for verb in VERBS:
-        if importlib.util.find_spec(f"streams.cli.{verb}"):
-            importlib.import_module(f"streams.cli.{verb}").register(app)
+        importlib.import_module(f"streams.cli.{verb}").register(app)
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""The traces that are shipped, and the scenes of `make demo`."""

@@ -117,7 +117,9 @@ class Stack:
                     continue
                 if code == GIVE_UP_EXIT or self._too_often(child.name):
                     self._given_up.add(child.name)
-                    self._say(f"{death}\n{child.name}: stays down, the other stages go on; mend the cause and start again")
+                    self._say(
+                        f"{death}\n{child.name}: stays down, the other stages go on; mend the cause and start again"
+                    )
                     continue
                 self._say(f"{death}\n{child.name}: started again")
                 child.start()

@@ -29,6 +29,9 @@ ADDED = pl.Schema(
 )
 SAME_RATE = {"output_reasoning": "output_visible"}  # providers bill both at the output rate (domain.md §1.2)
 
+SERVED = ("service_tier", "processing", "speed")
+STANDARD = ("", "auto", "default", "on_demand", "realtime", "standard")
+
 
 def _priced(lines: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
     """Lines with price_id, unit_price, currency of the price in force, null where there is none."""
@@ -60,7 +63,11 @@ def price_lines(lines: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
 
 def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
     """events: attributed, in source_offset order. Adds ADDED; rows keep their order."""
-    facts = events.select("source_offset", "provider", "sku_model", "event_time")
+    # Prices are of the standard tier; what was served otherwise is unpriced, never rated as if it were standard.
+    standard = pl.all_horizontal(pl.col(c).is_null() | pl.col(c).is_in(list(STANDARD)) for c in SERVED)
+    facts = events.select(
+        "source_offset", "provider", "event_time", sku_model=pl.when(standard).then(pl.col("sku_model"))
+    )
     lines = price_lines(usage.lines.join(facts, on="source_offset", how="inner"), book.prices)
     is_input, is_output = pl.col("bucket").str.starts_with("input_"), pl.col("bucket").str.starts_with("output_")
     sums = lines.group_by("source_offset", maintain_order=True).agg(

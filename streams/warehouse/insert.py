@@ -12,6 +12,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
+from streams.pipeline.frames import INSTANT
 from streams.pipeline.ledger import encode_frame, read_frame, read_headers
 from streams.warehouse.marks import Mark, write_mark
 
@@ -26,6 +27,7 @@ class LedgerMessage(NamedTuple):
     """A counted message of one partition of the ledger."""
 
     offset: int
+    timestamp: int
     headers: Sequence[tuple[str, bytes]]
     payload: bytes
 
@@ -84,10 +86,10 @@ def accounts_of(messages: Sequence[LedgerMessage], partition: int) -> pl.DataFra
     for message in messages:
         c, s = read_headers(message.headers)
         counts = (c.rated, len(c.duplicates), len(c.dead), len(c.skipped), len(c.lost))
-        rows.append((s.stream, partition, message.offset, c.base, c.to, *counts, s.catalog_sequence))
-    names = ("base", "to", "rated", "duplicate", "dead", "skipped", "lost", "catalog_sequence")
+        rows.append((s.stream, partition, message.offset, c.base, c.to, *counts, s.catalog_sequence, message.timestamp))
+    names = ("base", "to", "rated", "duplicate", "dead", "skipped", "lost", "catalog_sequence", "appended_at")
     schema = {"stream": pl.String, "partition": pl.Int32, "ledger_offset": pl.Int64, **dict.fromkeys(names, pl.Int64)}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("appended_at").cast(INSTANT))
 
 
 def insert_ledger(client: Client, topic: str, partition: int, messages: Sequence[LedgerMessage]) -> Mark:

@@ -59,8 +59,7 @@ def migrate(client: Client, folder: Path | None = None) -> list[str]:
         "CREATE TABLE IF NOT EXISTS usage.schema_migrations (version UInt32, name String, sha256 String,"
         " applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) ENGINE = ReplacingMergeTree ORDER BY version"
     )
-    rows = client.query("SELECT version, sha256 FROM usage.schema_migrations FINAL").result_rows
-    applied = {int(version): str(digest) for version, digest in rows}
+    applied = _applied(client)
     known = migrations(folder)
     if newer := sorted(set(applied) - {m.version for m in known}):
         raise MigrationError(f"migration {newer[-1]}: applied, but unknown to this version; upgrade this program")
@@ -79,3 +78,15 @@ def migrate(client: Client, folder: Path | None = None) -> list[str]:
         elif before != migration.sha256:
             raise MigrationError(f"migration {migration.name}: was applied with other content; restore that file")
     return done
+
+
+def _applied(client: Client) -> dict[int, str]:
+    rows = client.query("SELECT version, sha256 FROM usage.schema_migrations FINAL").result_rows
+    return {int(version): str(digest) for version, digest in rows}
+
+
+def pending(client: Client, folder: Path | None = None) -> list[str]:
+    """What `migrate` would apply; changes nothing."""
+    there = client.query("SELECT count() FROM system.tables WHERE database = 'usage' AND name = 'schema_migrations'")
+    applied = _applied(client) if there.result_rows[0][0] else {}
+    return [m.name for m in migrations(folder) if m.version not in applied]

@@ -1,0 +1,194 @@
+"""`usage-streams demo`: two real traces through the whole product, one kill -9, expected beside actual."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import typer
+from clickhouse_connect.driver.client import Client
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from streams.app import STAGES
+from streams.catalog.base_prices import with_base
+from streams.cli.apply import publish, read_folder
+from streams.cli.running import STACK, find_settings
+from streams.cli.status import look
+from streams.cli.up import DATA, NotUp, bring_up, take_down
+from streams.demo import actual, expected, traces
+from streams.demo.assign import UNPRICED
+from streams.demo.replay import kill_stage, replay
+from streams.resources import catalog_folder
+from streams.settings import Settings
+from streams.warehouse.client import connect
+
+WAIT_SECONDS = 120
+PAUSE_SECONDS = 0.1
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class NotFinished(Exception):
+    """The events did not arrive in time; the message says what is missing."""
+
+
+def tenant_name(now: float) -> str:
+    """A tenant of its own for each run, in the order of time."""
+    number, name = int(now * 10), ""
+    while number:
+        number, digit = divmod(number, 36)
+        name = DIGITS[digit] + name
+    return f"demo-{name}"
+
+
+@dataclass
+class Demo:
+    """One run. `say` prints for people."""
+
+    folder: Path
+    speed: float
+    console: Console
+    tenant: str = field(default_factory=lambda: tenant_name(time.time()))
+
+    def say(self, step: str, text: str) -> None:
+        self.console.print(f"[bold]{step:<9}[/bold]{text}", highlight=False)
+
+    def run(self) -> dict[str, Any]:
+        """Every step; the report."""
+        started = time.monotonic()
+        fresh = bring_up(self.folder, STAGES)
+        settings = find_settings(data=self.folder)
+        took = f"up in {time.monotonic() - started:.1f} s" if fresh else "was up already"
+        self.say(
+            "stack", f"{took}: kafka {settings.bootstrap}, clickhouse {settings.clickhouse_url}, {len(STAGES)} stages"
+        )
+        catalog = with_base(read_folder(catalog_folder()))
+        _, sequence = asyncio.run(publish(settings, catalog, dry_run=False, confirm=False))
+        published = f"published as version {sequence}" if sequence else "as published"
+        self.say("catalog", f"{len(catalog.prices):,} prices, {len(catalog.budgets)} budgets, {published}")
+        sent = self._replay(settings)
+        wanted = expected.expected((catalog_folder() / "prices.toml").read_text())
+        must_fire = expected.alerts(wanted, (catalog_folder() / "budgets.toml").read_text())
+        must_fire |= {("no-price", UNPRICED.rpartition("/")[2], "1")}
+        client = connect(settings.clickhouse_url)
+        waited = self._wait(client, sent, must_fire)
+        self.say("wait", f"the last event could be queried {waited:.1f} s after it was sent")
+        return self._report(settings, client, wanted, must_fire, time.monotonic() - started)
+
+    def _replay(self, settings: Settings) -> int:
+        events = list(traces.events(self.tenant, int(time.time() * 1000), traces.requests()))
+        pace = f"{self.speed:g} times faster than they happened" if self.speed else "as fast as it goes"
+        self.say("replay", f"{len(events):,} real requests of an hour, {pace}, as tenant {self.tenant}")
+
+        def kill() -> None:
+            pid = kill_stage(self.folder / STACK, "meter")
+            self.say("kill -9", f"the meter (process {pid}) dies in the middle; another takes over")
+
+        columns = (TextColumn(" " * 8), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            task = progress.add_task("", total=len(events))
+
+            def moved(n: int) -> None:
+                progress.update(task, completed=n)
+
+            return asyncio.run(replay(settings.bootstrap, events, self.speed, kill, moved))
+
+    def _wait(self, client: Client, sent: int, must_fire: set[tuple[str, str, str]]) -> float:
+        """Seconds until SQL sees the last event; then until the alerts are there too."""
+        started = time.monotonic()
+        self._until(lambda: actual.stored(client, self.tenant) >= sent, "events that can be queried", started)
+        waited = time.monotonic() - started
+        self._until(lambda: actual.firing(client, self.tenant) >= must_fire, "alerts", started)
+        return waited
+
+    def _until(self, done: Callable[[], bool], what: str, started: float) -> None:
+        while not done():
+            if time.monotonic() - started > WAIT_SECONDS:
+                raise NotFinished(f"after {WAIT_SECONDS} s not all {what} are there; see {self.folder}/logs and up.log")
+            time.sleep(PAUSE_SECONDS)
+
+    def _report(
+        self,
+        settings: Settings,
+        client: Client,
+        wanted: expected.Expected,
+        must_fire: set[tuple[str, str, str]],
+        seconds: float,
+    ) -> dict[str, Any]:
+        lines = actual.compare(client, self.tenant, wanted, must_fire)
+        status = asyncio.run(look(settings))
+        latency = actual.latencies(client, self.tenant)
+        self._show(lines, status["conservation"], latency)
+        return {
+            "ok": all(line.same for line in lines) and status["conservation"]["difference"] == 0,
+            "tenant": self.tenant,
+            "seconds": round(seconds, 1),
+            "figures": [{"what": n.what, "expected": _plain(n.expected), "actual": _plain(n.actual)} for n in lines],
+            "differences": [line.what for line in lines if not line.same],
+            "conservation": status["conservation"],
+            "latency_ms": latency,
+        }
+
+    def _show(self, lines: list[actual.Line], c: dict[str, Any], latency: dict[str, dict[str, float]]) -> None:
+        table = Table("", "expected", "actual", "", box=None, padding=(0, 2))
+        for line in lines:
+            mark = "[green]=[/green]" if line.same else "[red]differs[/red]"
+            table.add_row(line.what, *(_pretty(v) for v in (line.expected, line.actual)), mark)
+        for column in table.columns[1:3]:
+            column.justify = "right"
+        self.console.print(table)
+        self.say("account", f"{c['produced']:,} produced = {c['rated']:,} rated + {c['duplicate']:,} duplicate + {c['dead']:,}"
+                 f" dead + {c['skipped']:,} skipped + {c['lost']:,} lost; {c['stored']:,} stored; difference {c['difference']}")  # fmt: skip
+        for until, took in latency.items():
+            self.say(
+                "" if until != "alert" else "latency",
+                f"event to {until}: p50 {took['p50_ms']:.0f} ms, p99 {took['p99_ms']:.0f} ms",
+            )
+
+
+def _plain(value: int | Decimal | str) -> int | str:
+    return f"{value:f}" if isinstance(value, Decimal) else value
+
+
+def _pretty(value: int | Decimal | str) -> str:
+    return f"{value:,}" if isinstance(value, int | Decimal) else value
+
+
+NEXT = """\
+clickhouse is at {url} (HTTP, no password); the stack stays up. Try
+  usage-streams query cost_by_team
+  usage-streams tail alerts
+  usage-streams status            # and `usage-streams down` when you are done"""
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the verb."""
+
+    @app.command("demo")
+    def command(
+        data: Path = typer.Option(DATA, help="Folder of the stack."),
+        speed: float = typer.Option(200, min=0, help="Times faster than the traces happened; 0 = as fast as it goes."),
+        leave: bool = typer.Option(False, "--exit", help="Stop the stack at the end."),
+        as_json: bool = typer.Option(False, "--json", help="The last line is one JSON object."),
+    ) -> None:
+        """Two real traces through everything. Example: [bold]usage-streams demo --speed 500[/bold]"""
+        demo, finished = Demo(data, speed, Console(stderr=as_json)), False
+        try:
+            report = demo.run()
+            finished = True
+        except (NotUp, NotFinished) as error:
+            typer.echo(f"usage-streams: {error}", err=True)
+            raise typer.Exit(1) from error
+        finally:
+            if leave or not finished:
+                take_down(data)
+        if as_json:
+            typer.echo(json.dumps(report))
+        elif report["ok"] and not leave:
+            typer.echo(NEXT.format(url=find_settings(data=data).clickhouse_url))
+        raise typer.Exit(0 if report["ok"] else 1)

@@ -1,0 +1,46 @@
+"""`usage-streams init DIR`: a commented starter catalog and a first event."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import typer
+
+from streams.resources import catalog_folder
+
+FIRST = {
+    "event_id": "first-1",
+    "tenant_id": "acme",
+    "provider": "openai",
+    "model": "gpt-5-mini",
+    "usage_dialect": "openai.chat",
+    "usage_json": '{"prompt_tokens":1200,"completion_tokens":300,"total_tokens":1500}',
+    "team": "search",
+}
+NEXT = """\
+catalog in {folder}: tenants, prices, budgets, rules; every file says what it is for
+next:
+  usage-streams up                                    # Kafka, ClickHouse and the worker, here
+  usage-streams apply {folder}
+  usage-streams emit {folder}/first-event.jsonl
+  usage-streams price {folder}/first-event.jsonl --catalog {folder}"""
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the verb."""
+
+    @app.command("init")
+    def command(folder: Path = typer.Argument(help="A folder that is new or empty.")) -> None:
+        """Write a starter catalog. Example: [bold]usage-streams init catalog[/bold]"""
+        if folder.is_dir() and any(folder.iterdir()):
+            typer.echo(
+                f"usage-streams: folder {folder}: is not empty; give a new one, nothing is overwritten", err=True
+            )
+            raise typer.Exit(2)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(catalog_folder().glob("*.toml")):
+            shutil.copyfile(path, folder / path.name)
+        event = FIRST | {"event_time": int(time.time() * 1000)}
+        (folder / "first-event.jsonl").write_text(json.dumps(event) + "\n")
+        typer.echo(NEXT.format(folder=folder))

@@ -1,0 +1,101 @@
+"""`usage-streams price FILE`: what events cost, line by line, without a broker."""
+
+import json
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from streams.catalog import wire
+from streams.catalog.base_prices import base_catalog, with_base
+from streams.catalog.book import Book, compile_book
+from streams.cli.apply import read_folder
+from streams.cli.events import checked
+from streams.pipeline.attribute import attribute
+from streams.pipeline.rate import rate
+from streams.tokens.normalise import normalise
+
+# What an event of production should say of itself (R11).
+ATTRIBUTION = (
+    "application", "environment", "business_owner", "technical_owner", "cost_center", "use_case", "business_process",
+    "request_type", "model",
+)  # fmt: skip
+
+
+def book_of(catalog: Path | None) -> Book:
+    """Prices of a folder over the base prices, or the base prices alone."""
+    chosen = with_base(read_folder(catalog)) if catalog else base_catalog()
+    return compile_book(chosen, 1, wire.version_of(wire.dump(chosen)))
+
+
+def text(amount: Decimal | None) -> str | None:
+    """Plain digits."""
+    if amount is None:
+        return None
+    plain = f"{amount:f}"
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def priced(row: dict[str, Any]) -> dict[str, Any]:
+    """One rated row as JSON: money as strings."""
+    lines = [{**line, "unit_price": text(line["unit_price"]), "amount": text(line["amount"])} for line in row["lines"]]
+    costs = {name: text(row[name]) for name in ("list_cost", "contracted_cost", "effective_cost")}
+    return {
+        "event_id": row["event_id"],
+        "pricing_status": row["pricing_status"],
+        "quantities": {line["bucket"]: line["quantity"] for line in lines},
+        "lines": lines,
+        **costs,
+        "currency": row["currency"],
+        "reasons": row["reasons"],
+        "lacks": [name for name in ATTRIBUTION if not row.get(name)],
+    }
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """One event for people."""
+    table = Table("bucket", "quantity", "unit price", "amount", "price", box=None, title_justify="left")
+    for line in found["lines"]:
+        table.add_row(
+            line["bucket"],
+            f"{line['quantity']:,}",
+            line["unit_price"] or "-",
+            line["amount"] or "-",
+            line["price_id"] or "no price",
+        )
+    cost = f"{found['effective_cost']} {found['currency']}" if found["effective_cost"] is not None else "unknown"
+    console.print(
+        f"[bold]{found['event_id']}[/bold]  {found['pricing_status']}  cost {cost}  {' '.join(found['reasons'])}"
+    )
+    console.print(table)
+    if found["lacks"]:
+        console.print(f"lacks {', '.join(found['lacks'])}")
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the verb."""
+
+    @app.command("price")
+    def command(
+        file: str = typer.Argument(help="JSON Lines of usage events; - is standard input."),
+        catalog: Path | None = typer.Option(None, help="Folder of a catalog; its prices win over the base prices."),
+        as_json: bool = typer.Option(False, "--json", help="One JSON line an event; the default when nobody watches."),
+    ) -> None:
+        """Price events without a broker. Example: [bold]usage-streams price events.jsonl --catalog deploy/catalog[/bold]"""
+        book, console, wrong = book_of(catalog), Console(), 0
+        for chunk in checked(file, int(time.time() * 1000)):
+            for problem in chunk.problems:
+                typer.echo(problem, err=True)
+            wrong += len(chunk.problems)
+            events = attribute(chunk.frame, book)
+            for row in rate(events, normalise(events), book).iter_rows(named=True):
+                if as_json or not sys.stdout.isatty():
+                    typer.echo(json.dumps(priced(row)))
+                else:
+                    show(priced(row), console)
+        raise typer.Exit(1 if wrong else 0)

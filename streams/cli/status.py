@@ -1,0 +1,101 @@
+"""`usage-streams status`: is everything accounted for, how far behind is each partition, what does the stack weigh?"""
+
+import asyncio
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import typer
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from rich.console import Console
+from rich.table import Table
+
+from streams.app import group_of
+from streams.cli.running import STACK, find_settings
+from streams.jobs.conservation import accounts, conservation
+from streams.kafka.client import KafkaClient
+from streams.settings import Settings
+from streams.warehouse.client import connect
+
+MIB = "MiB"
+
+
+def stored_rows(settings: Settings) -> tuple[int | None, str]:
+    """Rated rows that the warehouse holds, and why that is unknown when it is."""
+    try:
+        client = connect(settings.clickhouse_url)
+        return int(client.query("SELECT count() FROM usage.rated_rows FINAL WHERE version = 0").result_rows[0][0]), ""
+    except (ClickHouseError, OSError) as error:
+        return None, str(error).split("\n", 1)[0]
+
+
+def memory_of(folder: Path) -> dict[str, int]:
+    """Resident MiB of each process of the local stack in `folder`; empty when there is none."""
+    try:
+        pids = json.loads((folder / STACK).read_text())["pids"]
+    except (FileNotFoundError, KeyError, ValueError):
+        return {}
+    from streams.embedded.stack import memory
+
+    return memory(pids)
+
+
+async def look(settings: Settings) -> dict[str, Any]:
+    """Everything that `status` says, as one value."""
+    kafka = KafkaClient(settings.bootstrap)
+    try:
+        await kafka.producer()
+        found = await accounts(kafka, group_of(settings, "meter"), int(time.time() * 1000))
+    finally:
+        await kafka.close()
+    stored, problem = await asyncio.to_thread(stored_rows, settings)
+    partitions = [
+        {"partition": a.partition, "lag_messages": a.lag_messages, "lag_seconds": round(a.lag_seconds, 3), **asdict(a)}
+        for a in found
+    ]
+    memory = memory_of(settings.data)
+    return {
+        "conservation": dict(conservation(found, stored)),
+        "partitions": partitions,
+        "memory_mib": {**memory, "total": sum(memory.values())} if memory else {},
+        "warehouse": problem or "ok",
+    }
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """The same for people."""
+    c = found["conservation"]
+    verdict = "[green]0[/green]" if c["difference"] == 0 else f"[red]{c['difference']}[/red]"
+    console.print(
+        f"covered {c['covered']:,} of {c['produced']:,} produced = rated {c['rated']:,} + duplicate {c['duplicate']:,}"
+        f" + dead {c['dead']:,} + skipped {c['skipped']:,} + lost {c['lost']:,}"
+    )
+    stored = "unknown: " + found["warehouse"] if c["stored"] is None else f"{c['stored']:,}"
+    console.print(f"stored {stored}; difference {verdict}")
+    table = Table("partition", "produced", "covered", "behind", "seconds behind", box=None)
+    for p in found["partitions"]:
+        table.add_row(*(f"{p[k]:,}" for k in ("partition", "produced", "covered", "lag_messages", "lag_seconds")))
+    console.print(table)
+    if found["memory_mib"]:
+        console.print("memory " + ", ".join(f"{k} {v:,} {MIB}" for k, v in found["memory_mib"].items()))
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the verb."""
+
+    @app.command("status")
+    def command(
+        as_json: bool = typer.Option(False, "--json", help="One JSON object."),
+        data: Path | None = typer.Option(None, help="Folder of the stack."),
+        bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
+        clickhouse_url: str | None = typer.Option(None, help="ClickHouse over HTTP."),
+    ) -> None:
+        """Check conservation, lag and memory; exit 1 when anything is unaccounted for. Example: [bold]usage-streams status[/bold]"""
+        found = asyncio.run(look(find_settings(bootstrap, clickhouse_url, data)))
+        if as_json:
+            typer.echo(json.dumps(found))
+        else:
+            show(found, Console())
+        raise typer.Exit(0 if found["conservation"]["difference"] == 0 else 1)

@@ -1,0 +1,66 @@
+"""`usage-streams tail TOPIC`: watch alerts, budgets, dead letters or the ledger go by."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import typer
+
+from streams.cli.running import find_settings
+from streams.kafka import topics
+from streams.kafka.client import KafkaClient
+from streams.kafka.ports import Message
+from streams.settings import Settings
+
+KINDS = {"alerts": topics.ALERTS, "budgets": topics.BUDGETS, "dead": topics.DEAD, "ledger": topics.RATED}
+PAUSE_SECONDS = 0.3
+
+
+def line_of(kind: str, partition: int, message: Message) -> str:
+    """One record in one line; never a payload of somebody else's record."""
+    headers = {name: value for name, value in message.headers}
+    if kind == "dead":
+        said = {name: headers.get(name, b"").decode() for name in ("p", "offset", "reason", "detail")}
+        return json.dumps(said)
+    if kind == "ledger":
+        names = ("base", "to", "rated", "catalog_sequence")
+        return json.dumps({"p": partition, "at": message.offset, **{n: int(headers[n]) for n in names}})
+    return (message.value or b"null").decode()
+
+
+async def tail(settings: Settings, kind: str, follow: bool) -> None:
+    """Print what is there, then what comes."""
+    kafka = KafkaClient(settings.bootstrap)
+    try:
+        at = dict.fromkeys(await kafka.partitions(KINDS[kind]), 0)
+        while True:
+            for partition in at:
+                log = kafka.log(KINDS[kind], partition)
+                begin, end = await log.bounds()
+                async for message in log.read(max(begin, at[partition]), end):
+                    typer.echo(line_of(kind, partition, message))
+                at[partition] = end
+            if not follow:
+                return
+            await asyncio.sleep(PAUSE_SECONDS)
+    finally:
+        await kafka.close()
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the verb."""
+
+    @app.command("tail")
+    def command(
+        kind: str = typer.Argument("alerts", help=f"One of {', '.join(KINDS)}."),
+        follow: bool = typer.Option(True, help="Go on until Ctrl-C."),
+        data: Path | None = typer.Option(None, help="Folder of the stack."),
+        bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
+    ) -> None:
+        """Watch a topic, one JSON line a record. Example: [bold]usage-streams tail alerts[/bold]"""
+        if kind not in KINDS:
+            raise typer.BadParameter(f"{kind}: choose from {', '.join(KINDS)}")
+        try:
+            asyncio.run(tail(find_settings(bootstrap, None, data), kind, follow))
+        except KeyboardInterrupt:
+            return
