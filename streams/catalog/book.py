@@ -9,15 +9,15 @@ from streams.pipeline.frames import INSTANT, MONEY
 
 PRICES = pl.Schema(
     {
-        "provider": pl.String,
-        "model": pl.String,
-        "bucket": pl.String,
+        "provider": pl.String(),
+        "model": pl.String(),
+        "bucket": pl.String(),
         "effective_from": INSTANT,
         "effective_to": INSTANT,
-        "price_id": pl.String,
+        "price_id": pl.String(),
         "unit_price": MONEY,
-        "currency": pl.String,
-        "free": pl.Boolean,
+        "currency": pl.String(),
+        "free": pl.Boolean(),
     }
 )
 

@@ -28,8 +28,10 @@ def problems(catalog: Catalog) -> list[str]:
         for double, n in Counter(x.id for x in getattr(catalog, kind)).items():
             if n > 1:
                 found.append(f"{kind} {double}: the id is used {n} times; rename one")
-    for double in {b.id for b in catalog.budgets} & {r.id for r in catalog.rules}:
-        found.append(f"rules {double}: a budget has this id too; rename one, alerts are named by it")
+    found += [
+        f"rules {double}: a budget has this id too; rename one, alerts are named by it"
+        for double in {b.id for b in catalog.budgets} & {r.id for r in catalog.rules}
+    ]
     return found
 
 

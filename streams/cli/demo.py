@@ -19,6 +19,7 @@ from streams.app import STAGES
 from streams.catalog.base_prices import with_base
 from streams.cli.apply import publish, read_folder
 from streams.cli.running import STACK, find_settings
+from streams.cli.screen import console
 from streams.cli.status import look
 from streams.cli.up import DATA, NotUp, bring_up, take_down
 from streams.demo import actual, expected, traces
@@ -142,13 +143,13 @@ class Demo:
         for column in table.columns[1:3]:
             column.justify = "right"
         self.console.print(table)
-        self.say("account", f"{c['produced']:,} produced = {c['rated']:,} rated + {c['duplicate']:,} duplicate + {c['dead']:,}"
-                 f" dead + {c['skipped']:,} skipped + {c['lost']:,} lost; {c['stored']:,} stored; difference {c['difference']}")  # fmt: skip
+        parts = " + ".join(f"{c[name]:,} {name}" for name in ("rated", "duplicate", "dead", "skipped", "lost"))
+        self.say(
+            "account", f"{c['produced']:,} produced = {parts}; {c['stored']:,} stored; difference {c['difference']}"
+        )
         for until, took in latency.items():
-            self.say(
-                "" if until != "alert" else "latency",
-                f"event to {until}: p50 {took['p50_ms']:.0f} ms, p99 {took['p99_ms']:.0f} ms",
-            )
+            figures = f"p50 {took['p50_ms']:.0f} ms, p99 {took['p99_ms']:.0f} ms"
+            self.say("latency" if until == "alert" else "", f"event to {until}: {figures}")
 
 
 def _plain(value: int | Decimal | str) -> int | str:
@@ -177,7 +178,7 @@ def register(app: typer.Typer) -> None:
         as_json: bool = typer.Option(False, "--json", help="The last line is one JSON object."),
     ) -> None:
         """Two real traces through everything. Example: [bold]usage-streams demo --speed 500[/bold]"""
-        demo, finished = Demo(data, speed, Console(stderr=as_json)), False
+        demo, finished = Demo(data, speed, console(stderr=as_json)), False
         try:
             report = demo.run()
             finished = True

@@ -1,5 +1,6 @@
 """JSON Lines of usage events: read, and checked by the very code that the meter runs."""
 
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -25,8 +26,7 @@ class Checked(NamedTuple):
 
 def read_lines(path: str) -> Iterator[tuple[int, bytes]]:
     """Number and text of each line that is not empty; `-` is standard input."""
-    stream = sys.stdin.buffer if path == "-" else Path(path).open("rb")
-    with stream:
+    with contextlib.nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as stream:
         for number, line in enumerate(stream, 1):
             if line.strip():
                 yield number, line.strip()

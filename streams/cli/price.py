@@ -16,6 +16,7 @@ from streams.catalog.base_prices import base_catalog, with_base
 from streams.catalog.book import Book, compile_book
 from streams.cli.apply import read_folder
 from streams.cli.events import checked
+from streams.cli.screen import console
 from streams.pipeline.attribute import attribute
 from streams.pipeline.rate import rate
 from streams.tokens.normalise import normalise
@@ -57,24 +58,19 @@ def priced(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def show(found: dict[str, Any], console: Console) -> None:
+def show(found: dict[str, Any], screen: Console) -> None:
     """One event for people."""
     table = Table("bucket", "quantity", "unit price", "amount", "price", box=None, title_justify="left")
     for line in found["lines"]:
-        table.add_row(
-            line["bucket"],
-            f"{line['quantity']:,}",
-            line["unit_price"] or "-",
-            line["amount"] or "-",
-            line["price_id"] or "no price",
-        )
+        figures = (f"{line['quantity']:,}", line["unit_price"] or "-", line["amount"] or "-")
+        table.add_row(line["bucket"], *figures, line["price_id"] or "no price")
     cost = f"{found['effective_cost']} {found['currency']}" if found["effective_cost"] is not None else "unknown"
-    console.print(
+    screen.print(
         f"[bold]{found['event_id']}[/bold]  {found['pricing_status']}  cost {cost}  {' '.join(found['reasons'])}"
     )
-    console.print(table)
+    screen.print(table)
     if found["lacks"]:
-        console.print(f"lacks {', '.join(found['lacks'])}")
+        screen.print(f"lacks {', '.join(found['lacks'])}")
 
 
 def register(app: typer.Typer) -> None:
@@ -87,7 +83,7 @@ def register(app: typer.Typer) -> None:
         as_json: bool = typer.Option(False, "--json", help="One JSON line an event; the default when nobody watches."),
     ) -> None:
         """Price events without a broker. Example: [bold]usage-streams price events.jsonl --catalog deploy/catalog[/bold]"""
-        book, console, wrong = book_of(catalog), Console(), 0
+        book, screen, wrong = book_of(catalog), console(), 0
         for chunk in checked(file, int(time.time() * 1000)):
             for problem in chunk.problems:
                 typer.echo(problem, err=True)
@@ -97,5 +93,5 @@ def register(app: typer.Typer) -> None:
                 if as_json or not sys.stdout.isatty():
                     typer.echo(json.dumps(priced(row)))
                 else:
-                    show(priced(row), console)
+                    show(priced(row), screen)
         raise typer.Exit(1 if wrong else 0)

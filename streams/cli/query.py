@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from streams.cli.running import find_settings
+from streams.cli.screen import console
 from streams.warehouse.client import connect
 from streams.warehouse.queries import UnknownQuery, names, run_query, sql_of
 
@@ -71,4 +71,4 @@ def register(app: typer.Typer) -> None:
             table.add_row(
                 *("" if v is None else str(plain(v)) if not isinstance(v, int) else f"{v:,}" for v in row.values())
             )
-        Console().print(table)
+        console().print(table)

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from streams.app import group_of
 from streams.cli.running import STACK, find_settings
+from streams.cli.screen import console
 from streams.jobs.conservation import accounts, conservation
 from streams.kafka.client import KafkaClient
 from streams.settings import Settings
@@ -92,10 +93,10 @@ def register(app: typer.Typer) -> None:
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
         clickhouse_url: str | None = typer.Option(None, help="ClickHouse over HTTP."),
     ) -> None:
-        """Check conservation, lag and memory; exit 1 when anything is unaccounted for. Example: [bold]usage-streams status[/bold]"""
+        """Conservation, lag, memory; exit 1 when the accounts differ. Example: [bold]usage-streams status[/bold]"""
         found = asyncio.run(look(find_settings(bootstrap, clickhouse_url, data)))
         if as_json:
             typer.echo(json.dumps(found))
         else:
-            show(found, Console())
+            show(found, console())
         raise typer.Exit(0 if found["conservation"]["difference"] == 0 else 1)

@@ -18,7 +18,7 @@ PAUSE_SECONDS = 0.3
 
 def line_of(kind: str, partition: int, message: Message) -> str:
     """One record in one line; never a payload of somebody else's record."""
-    headers = {name: value for name, value in message.headers}
+    headers = dict(message.headers)
     if kind == "dead":
         said = {name: headers.get(name, b"").decode() for name in ("p", "offset", "reason", "detail")}
         return json.dumps(said)

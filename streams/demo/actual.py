@@ -67,8 +67,10 @@ def compare(client: Client, tenant: str, wanted: Expected, must_fire: set[tuple[
         parameters={"t": tenant},
     ).result_rows
     tokens = {str(bucket): int(count) for bucket, count in found}
-    for bucket in sorted({*wanted.tokens, *tokens}):
-        lines.append(Line(f"tokens {bucket}", wanted.tokens.get(bucket, 0), tokens.get(bucket, 0)))
+    lines += [
+        Line(f"tokens {bucket}", wanted.tokens.get(bucket, 0), tokens.get(bucket, 0))
+        for bucket in sorted({*wanted.tokens, *tokens})
+    ]
     for title, column, sums in (("team", "team", wanted.by_team), ("model", "model", wanted.by_model)):
         there = _sums(client, column, tenant)
         for name in sorted({*sums, *there}):

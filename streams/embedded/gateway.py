@@ -122,7 +122,7 @@ class Gateway:
             "X-ClickHouse-Query-Id": request.query.get("query_id") or str(uuid.uuid4()),
             "X-ClickHouse-Timezone": self._engine.zone,
         }
-        parameters, body = dict(request.query), b""
+        parameters, body = dict(request.query.items()), b""
         if request.content_type == "multipart/form-data":
             async for part in await request.multipart():
                 if part.filename or not part.name:  # type: ignore[union-attr]  # no nested multipart comes from clients
@@ -138,7 +138,7 @@ class Gateway:
         if not sql.strip():
             return web.Response(text="Ok.\n", headers=headers)
         answer = Answer(asyncio.get_running_loop())
-        database = parameters.get("database") or request.headers.get("X-ClickHouse-Database", "")
+        database = parameters.get("database") or request.headers.get("X-ClickHouse-Database") or ""
 
         def work() -> None:
             try:

@@ -103,7 +103,7 @@ class Stack:
         fresh.replace(self.folder / STACK)
 
     def watch(self) -> None:
-        """Look once at every child. A stage is started again unless that cannot help; a dead broker or engine raises ChildDied."""
+        """Look once at every child. A stage is started again; a dead broker or engine raises ChildDied."""
         for child in self.children:
             if child.alive:
                 continue

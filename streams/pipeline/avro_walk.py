@@ -121,4 +121,5 @@ def well_formed(data: bytes, sizes: Ints, schema: Any) -> Bools:
     rows = np.arange(len(sizes))
     for field in schema["fields"]:
         walk.value(field["type"], rows)
-    return ~walk.bad & (walk.pos == end)
+    good: Bools = ~walk.bad & (walk.pos == end)
+    return good

@@ -16,15 +16,15 @@ LINE = pl.Struct(
 ADDED = pl.Schema(
     {
         "lines": pl.List(LINE),
-        "input_tokens": pl.Int64,
-        "output_tokens": pl.Int64,
-        "total_tokens": pl.Int64,
+        "input_tokens": pl.Int64(),
+        "output_tokens": pl.Int64(),
+        "total_tokens": pl.Int64(),
         "list_cost": MONEY,
         "contracted_cost": MONEY,
         "effective_cost": MONEY,
-        "currency": pl.String,
-        "pricing_status": pl.String,
-        "reasons": pl.List(pl.String),
+        "currency": pl.String(),
+        "pricing_status": pl.String(),
+        "reasons": pl.List(pl.String()),
     }
 )
 SAME_RATE = {"output_reasoning": "output_visible"}  # providers bill both at the output rate (domain.md §1.2)

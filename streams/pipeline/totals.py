@@ -15,12 +15,12 @@ from streams.watch.scopes import Scope
 MINUTE_MS = 60_000
 TOTALS = pl.Schema(
     {
-        "scope": pl.String,
-        "minute": pl.Int64,
-        "currency": pl.String,
-        "events": pl.Int64,
-        "tokens": pl.Int64,
-        "unpriced": pl.Int64,
+        "scope": pl.String(),
+        "minute": pl.Int64(),
+        "currency": pl.String(),
+        "events": pl.Int64(),
+        "tokens": pl.Int64(),
+        "unpriced": pl.Int64(),
         "cost": MONEY,
     }
 )
@@ -63,7 +63,7 @@ def totals(rated: pl.DataFrame, scopes: Sequence[Scope]) -> pl.DataFrame:
     if not rated.height or not scopes:
         return pl.DataFrame(schema=TOTALS)
     found = pl.concat([_of_scope(rated, scope) for scope in scopes])
-    return found.cast(TOTALS).sort("scope", "minute", "currency")  # type: ignore[arg-type]  # a schema is a mapping
+    return found.cast(TOTALS).sort("scope", "minute", "currency")
 
 
 def partition_of(scope: str, partitions: int) -> int:

@@ -1,0 +1,13 @@
+"""Where verbs print for people."""
+
+import sys
+
+from rich.console import Console
+
+PLAIN_WIDTH = 160  # where nobody watches nothing is folded to 80 columns
+
+
+def console(stderr: bool = False) -> Console:
+    """A console of the terminal's width; plain and wide in a pipe."""
+    watched = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=None if watched else PLAIN_WIDTH, highlight=False)
