@@ -21,6 +21,7 @@ from streams.settings import load_settings
 
 DATA = Path(os.environ.get("USAGE_STREAMS_DATA", ".usage-streams"))
 READY_SECONDS = 600  # the first start downloads
+_behind: list[subprocess.Popen[bytes]] = []  # outlive this process on purpose; kept so that nobody warns of it
 
 
 class NotUp(Exception):
@@ -85,6 +86,7 @@ def bring_up(folder: Path, stages: Sequence[str] = STAGES) -> bool:
             stderr=out,
             start_new_session=True,
         )
+    _behind.append(process)
     shown, until = 0, time.monotonic() + READY_SECONDS
     while not (folder / STACK).is_file():
         lines = path.read_text().splitlines()
@@ -130,10 +132,10 @@ def register(app: typer.Typer) -> None:
     @app.command("up")
     def up(
         data: Path = typer.Option(DATA, help="Folder of everything that is kept."),
-        stages: str = typer.Option(",".join(STAGES), help="Stages to run, comma separated."),
+        stages: str = typer.Option(",".join(STAGES), help="Stages to run, comma separated; empty for none."),
     ) -> None:
         """Run Kafka, the ClickHouse engine and the worker here. Example: [bold]usage-streams up --data /tmp/usage[/bold]"""
-        raise typer.Exit(run_stack(data, stages.split(",")))
+        raise typer.Exit(run_stack(data, [s for s in stages.split(",") if s]))
 
     @app.command("down")
     def down(data: Path = typer.Option(DATA, help="Folder of the stack.")) -> None:
