@@ -50,7 +50,10 @@ def _docker(folder: Path) -> Iterator[Settings]:
     from streams.warehouse.client import connect
     from streams.warehouse.migrate import migrate
 
-    with KafkaContainer("apache/kafka:4.1.1") as kafka, ClickHouseContainer("clickhouse/clickhouse-server:26.3") as server:
+    with (
+        KafkaContainer("apache/kafka:4.1.1") as kafka,
+        ClickHouseContainer("clickhouse/clickhouse-server:26.3") as server,
+    ):
         url = f"http://{server.username}:{server.password}@{server.get_container_host_ip()}:{server.get_exposed_port(8123)}"
         settings = load_settings(bootstrap=kafka.get_bootstrap_server(), clickhouse_url=url, data=folder)
         asyncio.run(prepare(settings))

@@ -5,8 +5,10 @@ import sys
 
 import typer
 from aiokafka.errors import KafkaError
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from streams import __version__
+from streams.catalog.validate import CatalogError
 from streams.kafka.client import BrokerAway
 from streams.pipeline.chain import LogBroken
 from streams.settings import SettingsError
@@ -39,7 +41,10 @@ def main() -> None:
     mount()
     try:
         app()
-    except (SettingsError, BrokerAway, LogBroken, KafkaError, FileNotFoundError) as error:
+    except ClickHouseError as error:
+        typer.echo(f"usage-streams: clickhouse: {str(error).splitlines()[0]}; `usage-streams up` starts one", err=True)
+        sys.exit(2)
+    except (SettingsError, CatalogError, BrokerAway, LogBroken, KafkaError, FileNotFoundError) as error:
         typer.echo(f"usage-streams: {error}", err=True)
         sys.exit(2)
 

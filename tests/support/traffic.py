@@ -38,7 +38,7 @@ class Sent:
 
 
 async def produce(settings: Settings, tenant: str, count: int, start: int = 0, sent: Sent | None = None) -> Sent:
-    """Numbers [start, start + count): each 50th is poison, each 40th is sent twice, each 30th has no price, each 7th is JSON."""
+    """Numbers [start, start + count): each 50th poison, each 40th twice, each 30th without price, each 7th JSON."""
     sent = sent or Sent(tenant)
     kafka = KafkaClient(settings.bootstrap)
     try:
@@ -53,8 +53,8 @@ async def produce(settings: Settings, tenant: str, count: int, start: int = 0, s
             team, model = f"t{i % TEAMS}", "house-7b" if i % 30 == 29 else "gpt-5.2"
             other = {"tenant_id": tenant, "team": team, "event_time": now - i % 1000, "model": model}
             value = text(i, **other).value if i % 7 == 0 else ENCODE(event(i, **other))
-            for _ in range(2 if i % 40 == 39 else 1):
-                futures.append(await producer.send(topics.EVENTS, value, partition=partition))
+            times = 2 if i % 40 == 39 else 1
+            futures += [await producer.send(topics.EVENTS, value, partition=partition) for _ in range(times)]
             sent.repeats += i % 40 == 39
             sent.good += 1
             if model == "gpt-5.2":

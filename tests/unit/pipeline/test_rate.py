@@ -166,7 +166,9 @@ def test_columns_say_what_the_oracle_says_however_chunked(
             at = NOON + timedelta(hours=h)
             fits = [
                 p for p in prices
-                if (p.model, p.bucket) == (model, name) and p.effective_from <= at and (p.effective_to is None or at < p.effective_to)
+                if (p.model, p.bucket) == (model, name)
+                and p.effective_from <= at
+                and (p.effective_to is None or at < p.effective_to)
             ]  # fmt: skip
             amounts.append(fits[0].unit_price * quantity if fits else None)
         want = None if None in amounts else sum((a for a in amounts if a is not None), Decimal(0))

@@ -1,0 +1,24 @@
+"""The demo as a user runs it: exact, or it fails."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.integration
+
+
+def test_the_demo_ends_with_no_difference_and_stops_its_stack(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "streams.cli.main", "demo", "--speed", "600", "--exit", "--json", "--data"]
+
+    done = subprocess.run([*command, str(tmp_path / "d")], capture_output=True, text=True, timeout=240, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["differences"] == []
+    assert report["conservation"]["difference"] == 0
+    assert report["conservation"]["rated"] == 31_397
+    assert "kill -9" in done.stderr
+    assert not (tmp_path / "d" / "stack.json").exists()

@@ -1,0 +1,92 @@
+"""Verbs that need no stack: what they print, how they refuse."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from streams.cli import main
+from tests.support.events import event
+
+if not main.app.registered_commands:
+    main.mount()
+run = CliRunner()
+
+
+def jsonl(path: Path, *rows: object) -> str:
+    path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in rows))
+    return str(path)
+
+
+def test_every_verb_has_help_with_an_example() -> None:
+    for verb in main.VERBS:
+        names = ["up", "down"] if verb == "up" else [verb]
+        for name in names:
+            said = run.invoke(main.app, [name, "--help"])
+            assert said.exit_code == 0
+            assert "Example: usage-streams" in " ".join(said.output.split()), name
+
+
+def test_init_writes_a_catalog_that_prices_its_first_event_and_overwrites_nothing(tmp_path: Path) -> None:
+    folder = str(tmp_path / "catalog")
+    assert run.invoke(main.app, ["init", folder]).exit_code == 0
+
+    priced = run.invoke(main.app, ["price", f"{folder}/first-event.jsonl", "--catalog", folder])
+    again = run.invoke(main.app, ["init", folder])
+
+    found = json.loads(priced.output)
+    assert (found["pricing_status"], found["effective_cost"], found["currency"]) == ("priced", "0.0009", "USD")
+    assert found["quantities"] == {"input_uncached": 1200, "output_visible": 300}
+    assert found["lacks"] == [
+        "application", "environment", "business_owner", "technical_owner", "cost_center", "use_case", "business_process",
+        "request_type",
+    ]  # fmt: skip
+    assert again.exit_code == 2
+    assert "is not empty" in again.stderr
+
+
+def test_price_names_wrong_lines_and_prices_their_neighbours(tmp_path: Path) -> None:
+    now = 1_790_000_000_000
+    file = jsonl(
+        tmp_path / "e.jsonl", event(1, event_time=now), "{nonsense", event(2, event_time=now, model="unheard-of")
+    )
+
+    said = run.invoke(main.app, ["price", file, "--json"])
+
+    first, second = (json.loads(line) for line in said.stdout.splitlines())
+    assert said.exit_code == 1
+    assert said.stderr.startswith("line 2: ")
+    assert first["pricing_status"] == "priced"
+    assert (second["pricing_status"], second["effective_cost"]) == ("unpriced", None)
+
+
+def test_what_was_served_at_another_tier_is_never_rated_as_standard(tmp_path: Path) -> None:
+    now = 1_790_000_000_000
+    file = jsonl(
+        tmp_path / "e.jsonl",
+        event(1, event_time=now, service_tier="flex"),
+        event(2, event_time=now, service_tier="default"),
+    )
+
+    said = run.invoke(main.app, ["price", file, "--json"])
+
+    assert [json.loads(line)["pricing_status"] for line in said.stdout.splitlines()] == ["unpriced", "priced"]
+
+
+def test_a_catalog_with_a_slip_is_refused_with_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "budgets.toml").write_text(
+        '[[budgets]]\nid = "b"\nlimit = 0.5\nperiod = { kind = "rolling", size = "1h" }\n'
+    )
+
+    said = run.invoke(main.app, ["price", jsonl(tmp_path / "e.jsonl", event(1)), "--catalog", str(tmp_path)])
+
+    assert "budgets.toml:1: budgets.0.limit: money is a float: 0.5" in str(said.exception)
+
+
+@pytest.mark.parametrize("name", ["", "nonsense"])
+def test_query_lists_the_questions_or_says_which_there_are(name: str) -> None:
+    said = run.invoke(main.app, ["query", *([name] if name else [])])
+
+    assert "cost_by_team" in said.output + said.stderr
+    assert said.exit_code == (2 if name else 0)
