@@ -5,6 +5,7 @@ reason of a crash.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ def main(argv: list[str]) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    gc.set_threshold(200_000, 20, 50)  # records are many and form no cycles: the default looks at all of them again and again
     os.environ.pop("RUST_BACKTRACE", None)  # a polars panic is caught and becomes a dead letter
     logs.configure(settings.log_level)
     if settings.metrics_port:
@@ -40,6 +42,7 @@ def main(argv: list[str]) -> int:
         app = create_app(settings, argv[0])
         app.conf.datadir.parent.mkdir(parents=True, exist_ok=True)  # Faust makes the last folder only
         app.finalize()
+        gc.freeze()
         return await run(app)
 
     log.info("worker starts", stage=argv[0], pid=os.getpid(), bootstrap=settings.bootstrap)

@@ -70,8 +70,8 @@ class Walk:
             except UnicodeDecodeError:
                 self.bad[rows[i]] = True
 
-    def array(self, rows: Ints, fields: Sequence[Any]) -> None:
-        """Skip one array of records of each row. Only the canonical form (one block, no byte size) is accepted."""
+    def array(self, rows: Ints, fields: Sequence[Any]) -> bool:
+        """Skip one array of records of each row; False when all are empty. Only the canonical form (one block, no byte size) is accepted."""
         left = self.varint(rows)
         wrong = (left < 0) | (left > self.end[rows] - self.pos[rows])
         self.bad[rows[wrong]] = True
@@ -88,9 +88,28 @@ class Walk:
         if closing.size:
             end = self.varint(closing)
             self.bad[closing[end != 0]] = True
+        return bool(closing.size)
 
-    def value(self, kind: Any, rows: Ints) -> None:
-        """Skip one value of the Avro type `kind` of each row."""
+    def optional(self, inner: Any, rows: Ints) -> bool:
+        """Skip one value that may be null; False when all are. The branch is one byte in canonical form: 0 is null, 2 (zigzag 1) a value."""
+        pos = self.pos[rows]
+        branch = self.data[np.minimum(pos, len(self.data) - 1)]
+        inside = pos < self.end[rows]
+        if inside.all():
+            self.pos[rows] = pos + 1
+        else:
+            self.bad[rows[~inside]] = True
+            self.pos[rows] = pos + inside
+        some = np.flatnonzero(branch)
+        if not some.size:
+            return False
+        is_value = (branch[some] == 2) & inside[some]
+        self.bad[rows[some[~is_value]]] = True
+        has = rows[some[is_value]]
+        return has.size > 0 and self.value(inner, has)
+
+    def value(self, kind: Any, rows: Ints) -> bool:
+        """Skip one value of the Avro type `kind` of each row; False when it is null or empty in all of them."""
         match kind:
             case "long" | "int":
                 self.varint(rows)
@@ -101,25 +120,24 @@ class Walk:
                 self.bad[rows[over | (self.data[np.minimum(self.pos[rows], len(self.data) - 1)] > 1)]] = True
                 self.pos[rows] = np.minimum(self.pos[rows] + 1, self.end[rows])
             case ["null", inner]:
-                branch = self.varint(rows)
-                self.bad[rows[(branch != 0) & (branch != 1)]] = True
-                has = rows[branch == 1]
-                if has.size:
-                    self.value(inner, has)
+                return self.optional(inner, rows)
             case {"type": "array", "items": {"fields": fields}}:
-                self.array(rows, [f["type"] for f in fields])
+                return self.array(rows, [f["type"] for f in fields])
             case {"type": inner}:
-                self.value(inner, rows)
+                return self.value(inner, rows)
             case _:
                 raise TypeError(f"avro type {kind}: the columnar walk does not know it; change the schema")
+        return True
 
 
-def well_formed(data: bytes, sizes: Ints, schema: Any) -> Bools:
-    """For N records of the writer schema, laid end to end with these sizes in bytes: which are exactly one record."""
+def well_formed(data: bytes, sizes: Ints, schema: Any) -> tuple[Bools, list[str]]:
+    """For N records of the writer schema, laid end to end with these sizes in bytes: which are exactly one record.
+
+    And the fields that hold something in any of them: the decoder may leave out the others.
+    """
     end = np.cumsum(sizes)
     walk = Walk(np.frombuffer(data, np.uint8), end - sizes, end)
     rows = np.arange(len(sizes))
-    for field in schema["fields"]:
-        walk.value(field["type"], rows)
+    used = [field["name"] for field in schema["fields"] if walk.value(field["type"], rows)]
     good: Bools = ~walk.bad & (walk.pos == end)
-    return good
+    return good, used

@@ -67,10 +67,10 @@ class Writer:
         fastavro.writer(out, fastavro.parse_schema(schema), [], codec="null")
         return cls(schema, out.getvalue())
 
-    def read(self, data: bytes, count: int) -> pl.DataFrame:
-        """One block of `count` records."""
+    def read(self, data: bytes, count: int, columns: list[str]) -> pl.DataFrame:
+        """These columns of one block of `count` records."""
         block = self.header + _varint(count) + _varint(len(data)) + data + self.header[-16:]
-        frame = pl.read_avro(io.BytesIO(block))
+        frame = pl.read_avro(io.BytesIO(block), columns=columns)
         if frame.height != count:
             raise ValueError(f"{frame.height} rows came out of {count} records")
         return frame
@@ -134,14 +134,14 @@ class Decoder:
     def _avro(self, writer: Writer, skip: int, records: list[Record], dead: list[Dead]) -> pl.DataFrame:
         bodies = [(r.value or b"")[skip:] for r in records]
         sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
-        good = well_formed(b"".join(bodies), sizes, writer.schema)
+        good, used = well_formed(b"".join(bodies), sizes, writer.schema)
         if not good.all():
             dead += [Dead(records[i], *_why(bodies[i], writer.schema)) for i in np.flatnonzero(~good).tolist()]
             records = [r for r, ok in zip(records, good, strict=True) if ok]
             bodies = [b for b, ok in zip(bodies, good, strict=True) if ok]
         if not bodies:
             return pl.DataFrame(schema=self.schema)
-        return self._project(writer.read(b"".join(bodies), len(bodies)), records)
+        return self._project(writer.read(b"".join(bodies), len(bodies), used), records)
 
     def _project(self, frame: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
         """The reader schema's columns: absent ones null (or empty), unknown ones dropped."""

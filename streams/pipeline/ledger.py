@@ -16,6 +16,7 @@ from streams.pipeline.chain import LogBroken
 
 FORMAT = 1
 LIMIT_BYTES = 900_000  # under the broker's default message limit of 1 MiB, with room for headers
+ROWS = 5_000  # of one message; wide events take 120-170 bytes a row, so that few are encoded twice
 Headers = Sequence[tuple[str, bytes]]
 
 
@@ -116,12 +117,20 @@ def batches(frame: pl.DataFrame, coverage: Coverage, stamp: Stamp, crc_of: Mappi
     frame:  rated rows in source_offset order
     crc_of: value of the source record at each offset, where there is one
     """
+    if frame.height > ROWS:
+        return _halves(frame, coverage, stamp, crc_of)
     payload = encode_frame(frame)
     size = len(payload) + 8 * (coverage.to - coverage.base - frame.height)
     if size <= LIMIT_BYTES or coverage.to - coverage.base < 2:
         value = crc_of.get(coverage.to)
         sealed = Stamp(stamp.stream, stamp.catalog_sequence, stamp.catalog_version, zlib.crc32(value or b""))
         return [Batch(coverage, sealed, frame, payload)]
+    return _halves(frame, coverage, stamp, crc_of)
+
+
+def _halves(
+    frame: pl.DataFrame, coverage: Coverage, stamp: Stamp, crc_of: Mapping[int, bytes | None]
+) -> list[Batch]:
     cut = int(frame["source_offset"][frame.height // 2]) - 1 if frame.height > 1 else coverage.base
     if not coverage.base < cut < coverage.to:
         cut = (coverage.base + coverage.to) // 2

@@ -2,30 +2,30 @@
 
 import msgspec
 
-from streams.tokens.buckets import Buckets, Inconsistent
+from streams.tokens.buckets import Inconsistent
 
 
-class CacheCreation(msgspec.Struct):
+class CacheCreation(msgspec.Struct, gc=False):
     """cache_creation_input_tokens by time to live."""
 
     ephemeral_5m_input_tokens: int | None = None
     ephemeral_1h_input_tokens: int | None = None
 
 
-class OutputDetails(msgspec.Struct):
+class OutputDetails(msgspec.Struct, gc=False):
     """Parts of output_tokens."""
 
     thinking_tokens: int | None = None
 
 
-class ServerTools(msgspec.Struct):
+class ServerTools(msgspec.Struct, gc=False):
     """Tools that the provider ran."""
 
     web_search_requests: int | None = None
     web_fetch_requests: int | None = None
 
 
-class Usage(msgspec.Struct):
+class Usage(msgspec.Struct, gc=False):
     """The block `usage` of a message."""
 
     input_tokens: int
@@ -37,8 +37,15 @@ class Usage(msgspec.Struct):
     server_tool_use: ServerTools | None = None
 
 
-def buckets(usage: Usage) -> Buckets:
-    """Disjoint buckets; without a split by time to live a cache write is the provider's default, 5 minutes."""
+NO_TOOLS = ServerTools()
+BUCKETS = (
+    "input_cache_read", "input_cache_write_1h", "input_cache_write_5m", "input_uncached", "output_reasoning",
+    "output_visible", "web_fetches", "web_searches",
+)  # fmt: skip
+
+
+def amounts(usage: Usage) -> tuple[int, ...]:
+    """Of BUCKETS; without a split by time to live a cache write is the provider's default, 5 minutes."""
     written = usage.cache_creation_input_tokens or 0
     split = usage.cache_creation
     long = (split.ephemeral_1h_input_tokens or 0) if split else 0
@@ -46,14 +53,6 @@ def buckets(usage: Usage) -> Buckets:
     if split and usage.cache_creation_input_tokens is not None and short + long != written:
         raise Inconsistent(f"cache_creation_input_tokens is {written}, its parts are {short + long}")
     thinking = (usage.output_tokens_details.thinking_tokens or 0) if usage.output_tokens_details else 0
-    tools = usage.server_tool_use or ServerTools()
-    return {
-        "input_uncached": usage.input_tokens,
-        "input_cache_read": usage.cache_read_input_tokens or 0,
-        "input_cache_write_5m": short,
-        "input_cache_write_1h": long,
-        "output_visible": usage.output_tokens - thinking,
-        "output_reasoning": thinking,
-        "web_searches": tools.web_search_requests or 0,
-        "web_fetches": tools.web_fetch_requests or 0,
-    }
+    tools, read = usage.server_tool_use or NO_TOOLS, usage.cache_read_input_tokens or 0
+    fetches, searches = tools.web_fetch_requests or 0, tools.web_search_requests or 0
+    return read, long, short, usage.input_tokens, thinking, usage.output_tokens - thinking, fetches, searches
