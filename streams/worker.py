@@ -9,6 +9,7 @@ import gc
 import os
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -20,6 +21,7 @@ from streams.kafka.client import BrokerAway
 from streams.settings import SettingsError, load_settings
 
 log = structlog.get_logger()
+FRAME_THREADS = 2
 
 
 def main(argv: list[str]) -> int:
@@ -32,13 +34,18 @@ def main(argv: list[str]) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    gc.set_threshold(200_000, 20, 50)  # records are many and form no cycles: the default looks at all of them again and again
+    gc.set_threshold(
+        200_000, 20, 50
+    )  # records are many and form no cycles: the default looks at all of them again and again
     os.environ.pop("RUST_BACKTRACE", None)  # a polars panic is caught and becomes a dead letter
+    sys.setswitchinterval(0.0005)
     logs.configure(settings.log_level)
     if settings.metrics_port:
         start_http_server(settings.metrics_port + STAGES.index(argv[0]), "127.0.0.1")
 
     async def stage() -> int:
+        # Two threads of frames: more only wait for each other, and the loop gets its turn soon.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(FRAME_THREADS))
         app = create_app(settings, argv[0])
         app.conf.datadir.parent.mkdir(parents=True, exist_ok=True)  # Faust makes the last folder only
         app.finalize()

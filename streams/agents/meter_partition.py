@@ -18,7 +18,7 @@ from streams.kafka.chained_log import ChainedLog, Counted
 from streams.kafka.ports import Log, append_surely
 from streams.pipeline.chain import Chain, LogBroken
 from streams.pipeline.dedupe import minutes_of
-from streams.pipeline.frames import Dead, Record
+from streams.pipeline.frames import Dead, Record, above
 from streams.pipeline.ledger import Batch, read_frame, read_headers
 from streams.pipeline.seen import SeenSet
 from streams.pipeline.settle_outcome import Outcome
@@ -226,8 +226,8 @@ class MeterPartition:
     async def settle(self, records: Sequence[Record]) -> None:
         """Bring every offset of the chunk into the ledger, by us or by whoever was first, and its totals out."""
         await self._pay()
-        records, begin = await self._fill_hole([r for r in records if r.offset > self.mark])
-        while records := [r for r in records if r.offset > self.mark]:
+        records, begin = await self._fill_hole(above(records, self.mark))
+        while records := above(records, self.mark):
             published = await self.ports.catalogs.wait_for(max(self.sequence, self.ports.catalogs.sequence))
             outcome: Outcome = await self.ports.offload(
                 self.ports.decide, records, self.mark, self.seen, published, self.ports.stream, begin
@@ -239,7 +239,7 @@ class MeterPartition:
         if self.ports.committed and self._checkpoint_is_due():
             await self.checkpoint(await self.ports.committed())
 
-    async def _fill_hole(self, records: list[Record]) -> tuple[list[Record], int]:
+    async def _fill_hole(self, records: Sequence[Record]) -> tuple[Sequence[Record], int]:
         """Rule 4: neither transport nor commits are trusted for completeness; the source is read for what is missing."""
         if not records or records[0].offset == self.mark + 1:
             return records, 0
@@ -249,7 +249,7 @@ class MeterPartition:
             Record(m.offset, m.timestamp, m.value, m.headers)
             async for m in self.ports.source.read(start, records[0].offset)
         ]
-        return missing + records, begin
+        return [*missing, *records], begin
 
     async def _append(self, batch: Batch, dead: Sequence[Dead]) -> bool:
         """Dead letters, then the batch, then its totals; False when the batch did not land where it had to."""

@@ -71,7 +71,7 @@ class Walk:
                 self.bad[rows[i]] = True
 
     def array(self, rows: Ints, fields: Sequence[Any]) -> bool:
-        """Skip one array of records of each row; False when all are empty. Only the canonical form (one block, no byte size) is accepted."""
+        """Skip one array of records of each row; False when all are empty. One block without byte size is canonical."""
         left = self.varint(rows)
         wrong = (left < 0) | (left > self.end[rows] - self.pos[rows])
         self.bad[rows[wrong]] = True
@@ -91,7 +91,7 @@ class Walk:
         return bool(closing.size)
 
     def optional(self, inner: Any, rows: Ints) -> bool:
-        """Skip one value that may be null; False when all are. The branch is one byte in canonical form: 0 is null, 2 (zigzag 1) a value."""
+        """Skip one value that may be null; False when all are. The branch is one byte: 0 null, 2 (zigzag 1) a value."""
         pos = self.pos[rows]
         branch = self.data[np.minimum(pos, len(self.data) - 1)]
         inside = pos < self.end[rows]

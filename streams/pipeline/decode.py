@@ -104,12 +104,15 @@ class Decoder:
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Every record is in the frame or among the dead, exactly once."""
         dead: list[Dead] = []
+        heads = {(r.value or b"")[:10] for r in records}
+        if len(heads) == 1 and (writer := self._single.get((head := heads.pop())[2:])) and head[:2] == SINGLE_OBJECT:
+            return self._checked(records, [self._avro(writer, 10, records, dead)], dead)  # as in nearly every chunk
         groups: dict[int, tuple[Writer, int, list[Record]]] = {}
         texts: list[Record] = []
         for record in records:
             value = record.value or b""
             if len(value) > MAX_BYTES:
-                dead.append(Dead(record, "too_large", f"{len(value)} bytes, at most {MAX_BYTES} are read"))
+                dead.append(_too_large(record))
             elif value[:2] == SINGLE_OBJECT and (writer := self._single.get(value[2:10])):
                 groups.setdefault(id(writer), (writer, 10, []))[2].append(record)
             elif value[:1] == b"\0" and (writer := self._confluent.get(int.from_bytes(value[1:5], "big"))):
@@ -121,6 +124,9 @@ class Decoder:
         frames = [self._avro(*group, dead) for group in groups.values()]
         if texts:
             frames.append(self._texts(texts, dead))
+        return self._checked(records, frames, dead)
+
+    def _checked(self, records: Sequence[Record], frames: list[pl.DataFrame], dead: list[Dead]) -> Decoded:
         frames = [f for f in frames if f.height]
         whole = pl.concat(frames) if frames else pl.DataFrame(schema=self.schema)
         if len(frames) > 1:
@@ -131,9 +137,13 @@ class Decoder:
             dead += [Dead(by_offset[o], reason, detail) for o, reason, detail in refused]
         return Decoded(whole, sorted(dead, key=lambda d: d.record.offset))
 
-    def _avro(self, writer: Writer, skip: int, records: list[Record], dead: list[Dead]) -> pl.DataFrame:
+    def _avro(self, writer: Writer, skip: int, records: Sequence[Record], dead: list[Dead]) -> pl.DataFrame:
         bodies = [(r.value or b"")[skip:] for r in records]
         sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
+        if sizes.max() > MAX_BYTES - skip:
+            dead += [_too_large(r) for r in records if len(r.value or b"") > MAX_BYTES]
+            records = [r for r in records if len(r.value or b"") <= MAX_BYTES]
+            return self._avro(writer, skip, records, dead) if records else pl.DataFrame(schema=self.schema)
         good, used = well_formed(b"".join(bodies), sizes, writer.schema)
         if not good.all():
             dead += [Dead(records[i], *_why(bodies[i], writer.schema)) for i in np.flatnonzero(~good).tolist()]
@@ -185,6 +195,10 @@ class Decoder:
             else:
                 columns[name] = pl.Series(values, dtype=kind)
         return pl.DataFrame(columns, schema=self.schema)
+
+
+def _too_large(record: Record) -> Dead:
+    return Dead(record, "too_large", f"{len(record.value or b'')} bytes, at most {MAX_BYTES} are read")
 
 
 def _unknown(value: bytes) -> tuple[str, str]:

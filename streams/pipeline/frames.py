@@ -1,5 +1,7 @@
 """The vocabulary that every pure stage shares: money, a record as the broker gave it, a record that was refused."""
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -16,6 +18,11 @@ class Record(NamedTuple):
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     key: bytes | None = None
+
+
+def above(records: Sequence[Record], mark: int) -> Sequence[Record]:
+    """Of records in offset order those after `mark`; no record is looked at that need not be."""
+    return records[bisect_right(records, mark, key=lambda record: record.offset) :]
 
 
 class Dead(NamedTuple):

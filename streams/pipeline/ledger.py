@@ -5,9 +5,8 @@ reader can account for every source offset without opening the rows.
 """
 
 import io
-import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -111,26 +110,23 @@ def read_headers(headers: Headers) -> tuple[Coverage, Stamp]:
     return coverage, stamp
 
 
-def batches(frame: pl.DataFrame, coverage: Coverage, stamp: Stamp, crc_of: Mapping[int, bytes | None]) -> list[Batch]:
+def batches(frame: pl.DataFrame, coverage: Coverage, stamp: Stamp, crc_of: Callable[[int], int]) -> list[Batch]:
     """Messages that chain over `coverage`, each under the broker's limit; halves until it fits.
 
     frame:  rated rows in source_offset order
-    crc_of: value of the source record at each offset, where there is one
+    crc_of: CRC32 of the source record at an offset, 0 where there is none
     """
     if frame.height > ROWS:
         return _halves(frame, coverage, stamp, crc_of)
     payload = encode_frame(frame)
     size = len(payload) + 8 * (coverage.to - coverage.base - frame.height)
     if size <= LIMIT_BYTES or coverage.to - coverage.base < 2:
-        value = crc_of.get(coverage.to)
-        sealed = Stamp(stamp.stream, stamp.catalog_sequence, stamp.catalog_version, zlib.crc32(value or b""))
+        sealed = replace(stamp, crc=crc_of(coverage.to))
         return [Batch(coverage, sealed, frame, payload)]
     return _halves(frame, coverage, stamp, crc_of)
 
 
-def _halves(
-    frame: pl.DataFrame, coverage: Coverage, stamp: Stamp, crc_of: Mapping[int, bytes | None]
-) -> list[Batch]:
+def _halves(frame: pl.DataFrame, coverage: Coverage, stamp: Stamp, crc_of: Callable[[int], int]) -> list[Batch]:
     cut = int(frame["source_offset"][frame.height // 2]) - 1 if frame.height > 1 else coverage.base
     if not coverage.base < cut < coverage.to:
         cut = (coverage.base + coverage.to) // 2

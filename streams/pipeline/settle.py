@@ -4,6 +4,7 @@ decode → dedupe → attribute → rate → batches. Nothing here knows a broke
 call again, so a decision that lost its race costs nothing but time.
 """
 
+import zlib
 from collections.abc import Sequence
 
 import polars as pl
@@ -12,7 +13,7 @@ from streams.catalog.book import Book
 from streams.pipeline.attribute import attribute
 from streams.pipeline.decode import Decoder
 from streams.pipeline.dedupe import dedupe
-from streams.pipeline.frames import Dead, Record
+from streams.pipeline.frames import Dead, Record, above
 from streams.pipeline.ledger import Coverage, Stamp, batches
 from streams.pipeline.rate import rate
 from streams.pipeline.seen import SeenSet
@@ -31,7 +32,7 @@ def settle(
     to = records[-1].offset
     decoded = decoder.decode(records)
     fresh = dedupe(decoded.frame, seen)
-    by_offset = {r.offset: r for r in records}
+    by_offset = {r.offset: r for r in records} if fresh.conflicts or to - base != len(records) else {}
     conflicts = [
         Dead(by_offset[o], "conflict", f"same id, other content: fingerprint {old:016x} was rated, this is {new:016x}")
         for o, old, new in fresh.conflicts
@@ -48,5 +49,10 @@ def settle(
         tuple(o for o in holes if o >= lost_before),
         tuple(o for o in holes if o < lost_before),
     )
-    values = {r.offset: r.value for r in records}
-    return Outcome(batches(rated, coverage, Stamp(stream, book.sequence, book.version), values), dead)
+
+    def crc_of(offset: int) -> int:
+        """0 where there is no record."""
+        at = above(records, offset - 1)
+        return zlib.crc32(at[0].value or b"") if at and at[0].offset == offset else 0
+
+    return Outcome(batches(rated, coverage, Stamp(stream, book.sequence, book.version), crc_of), dead)

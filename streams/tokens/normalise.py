@@ -1,7 +1,7 @@
 """Usage of a frame of events as lines: one row an event and bucket, disjoint by construction.
 
-A provider's block is decoded by its dialect's typed struct, row by row, so that a bad row fails alone; all else is columns. Events that
-bring their own quantities are exploded as columns.
+A provider's block is decoded by its dialect's typed struct, row by row, so that a bad row fails alone; all else is columns.
+Events that bring their own quantities are exploded as columns.
 """
 
 from collections.abc import Sequence

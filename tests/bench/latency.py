@@ -1,4 +1,4 @@
-"""How long an event takes to the ledger, to an alert and to being queryable, at a steady rate with everything on one machine."""
+"""How long an event takes to the ledger, an alert and SQL, at a steady rate with everything on one machine."""
 
 import asyncio
 import time

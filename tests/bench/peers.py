@@ -18,7 +18,8 @@ from tests.bench.load import MODELS
 
 TOPIC = "usage.events"
 OUT = "usage.adjustments"  # a topic that is there and otherwise unused in a bench
-PRICES = {m: {"input_uncached": Decimal("0.000002"), "input_cache_read": Decimal("0.0000002"), "output_visible": Decimal("0.00001")} for m in MODELS}  # fmt: skip
+PRICE = {"input_uncached": "0.000002", "input_cache_read": "0.0000002", "output_visible": "0.00001"}
+PRICES = {model: {bucket: Decimal(amount) for bucket, amount in PRICE.items()} for model in MODELS}
 
 
 class Meter:

@@ -106,7 +106,8 @@ def decide(strict: bool) -> Callable[..., Outcome]:
         )
         coverage = Coverage(base, records[-1].offset, tuple(duplicates), tuple(d.record.offset for d in dead))
         stamp = Stamp(stream, published.sequence, f"v{published.sequence}")
-        whole = batches(frame, coverage, stamp, {r.offset: r.value for r in records})
+        crcs = {r.offset: zlib.crc32(r.value or b"") for r in records}
+        whole = batches(frame, coverage, stamp, lambda o: crcs.get(o, 0))
         return Outcome(whole, dead)
 
     return work

@@ -105,7 +105,10 @@ def test_a_price_that_is_over_is_no_price() -> None:
 
 
 def test_openai_counts_cached_tokens_inside_the_prompt() -> None:
-    block = '{"prompt_tokens":100,"completion_tokens":30,"total_tokens":130,"prompt_tokens_details":{"cached_tokens":60},"completion_tokens_details":{"reasoning_tokens":10}}'
+    block = (
+        '{"prompt_tokens":100,"completion_tokens":30,"total_tokens":130,"prompt_tokens_details":{"cached_tokens":60},'
+        '"completion_tokens_details":{"reasoning_tokens":10}}'
+    )
 
     assert read_block("openai.chat", block) == {
         "input_uncached": 40,
@@ -116,7 +119,10 @@ def test_openai_counts_cached_tokens_inside_the_prompt() -> None:
 
 
 def test_anthropic_counts_cached_tokens_beside_the_input() -> None:
-    block = '{"input_tokens":10,"output_tokens":5,"cache_read_input_tokens":90,"cache_creation_input_tokens":7,"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4}}'
+    block = (
+        '{"input_tokens":10,"output_tokens":5,"cache_read_input_tokens":90,"cache_creation_input_tokens":7,'
+        '"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4}}'
+    )
 
     assert read_block("anthropic.messages", block) == {
         "input_uncached": 10,

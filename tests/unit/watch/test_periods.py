@@ -49,14 +49,13 @@ def test_a_quarter_ends_where_the_next_one_starts() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.datetimes(datetime.min.replace(2020), datetime.min.replace(2035)),
+    st.integers(1_577_836_800_000, 2_051_222_400_000),
     st.sampled_from(["hour", "day", "week", "month", "quarter"]),
     st.sampled_from(
         ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Apia"]
     ),
 )
-def test_periods_cover_time_without_gap_or_overlap(moment: datetime, every: str, zone: str) -> None:
-    at = ms(moment.replace(tzinfo=UTC))
+def test_periods_cover_time_without_gap_or_overlap(at: int, every: str, zone: str) -> None:
     calendar = Calendar.model_validate({"every": every, "zone": zone})
 
     start, end = period_of(calendar, at)
