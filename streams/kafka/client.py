@@ -13,6 +13,7 @@ from streams.kafka.ports import Headers, Message
 
 log = structlog.get_logger()
 FETCH_BYTES = 8 << 20
+REQUEST_BYTES = 9 << 20  # a dead letter is as large as the record that it buries; all else keeps under 1 MiB
 
 
 class BrokerAway(Exception):
@@ -36,7 +37,7 @@ class KafkaClient:
                     bootstrap_servers=self.bootstrap,
                     enable_idempotence=True,
                     acks="all",
-                    max_request_size=1_040_000,
+                    max_request_size=REQUEST_BYTES,
                     request_timeout_ms=30_000,
                 )
                 try:

@@ -16,6 +16,7 @@ SEEN, STATE, ALERTS, BUDGETS = "usage.seen", "usage.state", "usage.alerts", "usa
 CATALOG, COMMANDS, ENFORCEMENTS = "usage.catalog", "usage.commands", "usage.enforcements"
 DELIVERIES, RUNS, ADJUSTMENTS = "usage.deliveries", "usage.runs", "usage.adjustments"
 FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}  # the record of what happened
+LARGE = {"max.message.bytes": str(8 << 20)}  # a record that is too large must reach us, to become a dead letter
 APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}
 
 
@@ -32,8 +33,8 @@ def topics(settings: Settings) -> list[Topic]:
     """Every topic of the service."""
     p, q = settings.source_partitions, settings.totals_partitions
     return [
-        Topic(EVENTS, p, {**APPEND_TIME, "retention.ms": str(7 * 86_400_000)}),
-        Topic(DEAD, p, {**APPEND_TIME, **FOREVER}),
+        Topic(EVENTS, p, {**APPEND_TIME, **LARGE, "retention.ms": str(7 * 86_400_000)}),
+        Topic(DEAD, p, {**APPEND_TIME, **FOREVER, "max.message.bytes": str(9 << 20)}),
         Topic(RATED, p, {**APPEND_TIME, **FOREVER}),
         Topic(ADJUSTMENTS, p, {**APPEND_TIME, **FOREVER}),
         Topic(SEEN, p, {**APPEND_TIME, **FOREVER}),

@@ -147,7 +147,7 @@ def run(count: int, with_memory: bool, with_latency: bool) -> dict[str, Any]:
         bench.close()
         for variant, options in (("meter_bad", {"bad": 0.005}), ("meter_json", {"as_json": True})):
             bench = Bench(root / variant)
-            fill(bench.settings.bootstrap, "usage.events", count, **options)  # type: ignore[arg-type]  # named above
+            fill(bench.settings.bootstrap, "usage.events", count, **options)
             rows[variant] = bench.meter(count)
             show(variant, rows[variant], base)
             bench.close()

@@ -120,7 +120,7 @@ async def stock_faust(bootstrap: str, count: int) -> tuple[int, float, float]:
     out = app.topic(OUT, value_serializer="raw")
     seen = 0
 
-    @app.agent(app.topic(TOPIC, value_serializer="raw", value_type=bytes))
+    @app.agent(app.topic(TOPIC, value_serializer="raw", value_type=bytes))  # type: ignore[untyped-decorator]
     async def agent(stream: Any) -> None:
         nonlocal seen
         async for value in stream:

@@ -42,8 +42,8 @@ def test_an_error_keeps_its_code(client: Client) -> None:
 def test_settings_of_one_request_do_not_leak_into_the_next(client: Client) -> None:
     name = "SELECT value FROM system.settings WHERE name = 'max_result_rows'"
 
-    first = client.query(name, settings={"max_result_rows": 17}).first_row[0]
-    second = client.query(name).first_row[0]
+    (first,) = client.query(name, settings={"max_result_rows": 17}).result_rows[0]
+    (second,) = client.query(name).result_rows[0]
 
     assert (first, second) == ("17", "0")
 
@@ -58,7 +58,7 @@ async def test_many_clients_at_once_are_served(settings: Settings) -> None:
     async def one(number: int) -> int:
         client = await clickhouse_connect.get_async_client(dsn=settings.clickhouse_url)
         try:
-            return int((await client.query(f"SELECT sum(number) + {number} FROM numbers(100000)")).first_row[0])
+            return int((await client.query(f"SELECT sum(number) + {number} FROM numbers(100000)")).result_rows[0][0])
         finally:
             await client.close()
 

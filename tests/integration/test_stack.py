@@ -68,7 +68,7 @@ def test_a_stack_has_one_owner_survives_a_restart_and_leaves_nothing_behind(tmp_
 
     def stored() -> bool:
         found = json.loads(run("status", "--json", "--data", str(folder)).stdout)["conservation"]
-        return found["rated"] == found["stored"] == 1 and found["difference"] == 0
+        return (found["rated"], found["stored"], found["difference"]) == (1, 1, 0)
 
     until(stored, 60, "the event stored", up.said)
     last = up.pids()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -12,6 +13,10 @@ from tests.support.traffic import Sent, account, budget_use, produce, stored_cos
 
 pytestmark = pytest.mark.integration
 Start = Callable[..., Stage]
+
+
+def stored_at_least(client: Client, count: int) -> bool:
+    return stored_events(client, "killed") >= count
 
 
 def check(settings: Settings, client: Client, sent: Sent, before: dict[str, int | None], stages: list[Stage]) -> None:
@@ -64,7 +69,7 @@ def test_stages_killed_at_any_moment_lose_nothing_and_count_nothing_twice(
     for round_, name in enumerate(["meter", "watch", "meter", "warehouse", "meter"]):
         asyncio.run(produce(settings, "killed", 2_000, round_ * 2_000, sent))
         want = sent.good * (round_ + 1) // 6  # while there is work left, another moment each time
-        until(lambda want=want: stored_events(client, "killed") >= want, 60, f"{want} stored", live["meter"].said)
+        until(partial(stored_at_least, client, want), 60, f"{want} stored", live["meter"].said)
         live[name].kill()
         live[name] = stage(name, worker_id="k")
         spare.append(live[name])

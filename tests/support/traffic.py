@@ -84,7 +84,7 @@ def stored_costs(client: Client, tenant: str) -> dict[str, Decimal]:
         " WHERE tenant_id = {t:String} AND effective_cost IS NOT NULL GROUP BY team",
         parameters={"t": tenant},
     ).result_rows
-    return dict(rows)
+    return {str(team): cost for team, cost in rows}
 
 
 def stored_events(client: Client, tenant: str) -> int:

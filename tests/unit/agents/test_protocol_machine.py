@@ -38,18 +38,22 @@ class GatedLog:
     def __init__(self, log: MemoryLog, owner: "Owner") -> None:
         self.log, self.owner = log, owner
 
-    async def append(self, value: bytes, headers: Headers) -> int | None:
+    async def append(self, value: bytes | None, headers: Headers, key: bytes | None = None) -> int | None:
         fate = await self.owner.gate()
         if fate == "late":
-            self.log.late.append((value, headers))
+            self.log.late.append((value, headers, key))
             return None
         if fate == "lost":
             return None
-        offset = self.log.land(value, headers)
+        offset = self.log.land(value, headers, key)
         return None if fate == "unknown" else offset
 
     async def bounds(self) -> tuple[int, int]:
         return await self.log.bounds()
+
+    async def trim(self, before: int) -> None:
+        await self.owner.gate()
+        await self.log.trim(before)
 
     async def read(self, start: int, stop: int | None = None) -> AsyncIterator[Message]:
         async for message in self.log.read(start, stop):

@@ -9,7 +9,7 @@ from streams.pipeline.seen import SeenSet
 chunk = st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), max_size=20, unique_by=lambda x: x[0])
 
 
-def arrays(rows: list[tuple[int, int]], minute: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def arrays(rows: list[tuple[int, int]], minute: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     keys = np.array([k for k, _ in rows], np.uint64)
     prints = np.array([p for _, p in rows], np.uint64)
     return keys, prints, np.full(len(rows), minute, np.uint32)
@@ -17,7 +17,7 @@ def arrays(rows: list[tuple[int, int]], minute: int) -> tuple[np.ndarray, np.nda
 
 @given(st.lists(chunk, max_size=12))
 def test_it_finds_exactly_what_a_dict_would(chunks: list[list[tuple[int, int]]]) -> None:
-    seen, oracle = SeenSet(horizon_minutes=1_000), {}
+    seen, oracle = SeenSet(horizon_minutes=1_000), dict[int, int]()
     for minute, rows in enumerate(chunks):
         keys, prints, minutes = arrays(rows, minute)
         known, before = seen.find(keys, minutes)

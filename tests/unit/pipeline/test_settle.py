@@ -38,7 +38,8 @@ def record(offset: int, number: int, what: str) -> Record:
 
 
 def run(records: list[Record], cut: int) -> tuple[pl.DataFrame, list[int], list[int], list[tuple[int, str]]]:
-    seen, frames, duplicates, covered, dead = SeenSet(10_000), [], [], -1, []
+    seen, frames, covered, dead = SeenSet(10_000), [], -1, []
+    duplicates: list[int] = []
     for i in range(0, len(records), cut):
         outcome = settle(records[i : i + cut], covered, seen, DECODER, BOOK, "s")
         for batch in outcome.batches:
