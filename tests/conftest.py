@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clickhouse_connect.driver.client import Client
@@ -15,6 +16,14 @@ from tests.support.stages import Stage
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stack", choices=("embedded", "docker"), default="embedded", help="what integration tests use")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say what this run could not prove."""
+    if config.getoption("--stack") != "docker":
+        terminalreporter.write_line(
+            "not run: --stack=docker (Kafka and a ClickHouse server in containers); it needs Docker, which this run did not use"
+        )
 
 
 @pytest.fixture(scope="session")

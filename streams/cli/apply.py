@@ -16,6 +16,13 @@ from streams.kafka.client import KafkaClient
 from streams.settings import Settings
 
 
+FIRST_EVENT = """\
+send a first event:
+  echo '{"event_id": "first", "tenant_id": "acme", "event_time": "'$(date -u +%FT%TZ)'", "provider": "openai",
+    "model": "gpt-5-mini", "usage_dialect": "openai.chat", "usage_json": {"prompt_tokens": 1200, "completion_tokens": 300}}' |
+    tr -d '\\n' | usage-streams emit -"""
+
+
 def read_folder(folder: Path) -> Catalog:
     """The catalog in a folder of TOML and YAML files; raises CatalogError with file and line."""
     names = sorted(p for p in folder.rglob("*") if p.suffix in (".toml", ".yaml", ".yml"))
@@ -78,3 +85,5 @@ def register(app: typer.Typer) -> None:
         typer.echo("\n".join(lines) or "nothing changes")
         if sequence is not None:
             typer.echo(f"published version {sequence}")
+            if sequence == 1:
+                typer.echo(FIRST_EVENT)

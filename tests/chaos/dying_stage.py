@@ -15,12 +15,6 @@ from streams.kafka.transport import ChunkConsumer
 from streams.warehouse import insert
 
 AFTER = {name: f"usage.{name}" for name in ("dead", "totals", "alerts", "state")} | {"ledger": "usage.rated"}
-    "dead": "usage.dead",
-    "ledger": "usage.rated",
-    "totals": "usage.totals",
-    "alerts": "usage.alerts",
-    "state": "usage.state",
-}
 
 
 def die() -> None:
