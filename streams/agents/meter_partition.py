@@ -246,7 +246,7 @@ class MeterPartition:
         begin, _ = await self.ports.source.bounds()
         start = max(begin, self.mark + 1)
         missing = [
-            Record(m.offset, m.timestamp, m.value, m.headers)
+            Record(m.offset, m.timestamp, m.value, m.headers, m.key)
             async for m in self.ports.source.read(start, records[0].offset)
         ]
         return [*missing, *records], begin
@@ -282,6 +282,7 @@ class MeterPartition:
             ("offset", str(dead.record.offset).encode()),
             ("reason", dead.reason.encode()),
             ("detail", dead.detail.encode()),
-            *dead.record.headers,
+            *((f"record.{name}", value) for name, value in dead.record.headers),  # apart: none may pass for ours
+            *([("record.key", dead.record.key)] if dead.record.key is not None else []),
         ]
         await append_surely(self.ports.dead, dead.record.value or b"", headers, self.ports.retry_seconds)

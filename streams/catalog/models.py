@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MAX_SCALE = 18
+MAX_UNIT_PRICE = 10**6  # so that a line of the largest quantity still fits Decimal(38, 18) (C6)
 
 
 def _money(value: Any) -> Decimal:
@@ -25,7 +26,15 @@ def _money(value: Any) -> Decimal:
     return amount
 
 
+def _unit_price(value: Any) -> Decimal:
+    amount = _money(value)
+    if amount >= MAX_UNIT_PRICE:
+        raise ValueError(f"unit_price is {value}; a price is for one unit, below {MAX_UNIT_PRICE:,}")
+    return amount
+
+
 Money = Annotated[Decimal, BeforeValidator(_money)]
+UnitPrice = Annotated[Decimal, BeforeValidator(_unit_price)]
 Dimension = Literal[
     "tenant_id", "provider", "model", "application", "environment", "team", "project", "cost_center", "use_case",
     "business_process", "request_type", "workload_id", "workload_class", "model_tier", "agent_id", "workflow_id", "run_id",
@@ -45,7 +54,7 @@ class Price(Decided):
     provider: str
     model: str
     bucket: str
-    unit_price: Money
+    unit_price: UnitPrice
     currency: str = Field("USD", pattern="^[A-Z]{3}$")
     effective_from: AwareDatetime
     effective_to: AwareDatetime | None = None

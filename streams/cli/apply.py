@@ -15,7 +15,6 @@ from streams.kafka.catalog_log import CatalogLog, PublishConflict
 from streams.kafka.client import KafkaClient
 from streams.settings import Settings
 
-
 FIRST_EVENT = """\
 send a first event:
   echo '{"event_id": "first", "tenant_id": "acme", "event_time": "'$(date -u +%FT%TZ)'", "provider": "openai",

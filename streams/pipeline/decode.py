@@ -17,7 +17,7 @@ from streams.pipeline.avro_walk import well_formed
 from streams.pipeline.checks import Bounds, check
 from streams.pipeline.encode import SINGLE_OBJECT, fingerprint_of
 from streams.pipeline.frames import INSTANT, Dead, Record
-from streams.pipeline.json_events import EventReader
+from streams.pipeline.json_events import CloudEvent, EventReader, Refusal, cloud_event
 
 TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "string": pl.String,
@@ -103,6 +103,17 @@ class Decoder:
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Every record is in the frame or among the dead, exactly once."""
+        try:
+            return self._decode(records)
+        except (Exception, pl.exceptions.PanicException) as error:
+            # The columnar reader fails as a whole: halves, until the one that it cannot take stands alone.
+            if len(records) == 1:
+                dead = Dead(records[0], "undecodable", f"{type(error).__name__} in the columnar reader")
+                return Decoded(pl.DataFrame(schema=self.schema), [dead])
+        low, high = self.decode(records[: len(records) // 2]), self.decode(records[len(records) // 2 :])
+        return Decoded(pl.concat([low.frame, high.frame]), [*low.dead, *high.dead])
+
+    def _decode(self, records: Sequence[Record]) -> Decoded:
         dead: list[Dead] = []
         heads = {(r.value or b"")[:10] for r in records}
         if len(heads) == 1 and (writer := self._single.get((head := heads.pop())[2:])) and head[:2] == SINGLE_OBJECT:
@@ -151,7 +162,8 @@ class Decoder:
             bodies = [b for b, ok in zip(bodies, good, strict=True) if ok]
         if not bodies:
             return pl.DataFrame(schema=self.schema)
-        return self._project(writer.read(b"".join(bodies), len(bodies), used), records)
+        frame = self._project(writer.read(b"".join(bodies), len(bodies), used), records)
+        return _named(frame, records, dead) if any(r.headers for r in records) else frame
 
     def _project(self, frame: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
         """The reader schema's columns: absent ones null (or empty), unknown ones dropped."""
@@ -175,7 +187,7 @@ class Decoder:
         rows, kept = [], []
         for record in records:
             row = self._json.read(record)
-            if isinstance(row, tuple):
+            if isinstance(row, Refusal):
                 dead.append(Dead(record, *row))
             else:
                 rows.append(row)
@@ -195,6 +207,15 @@ class Decoder:
             else:
                 columns[name] = pl.Series(values, dtype=kind)
         return pl.DataFrame(columns, schema=self.schema)
+
+
+def _named(frame: pl.DataFrame, records: Sequence[Record], dead: list[Dead]) -> pl.DataFrame:
+    """Rows of `records` with the ids of those that are CloudEvents."""
+    names = [cloud_event(r.headers) if r.headers else None for r in records]
+    refused = [isinstance(n, Refusal) for n in names]
+    dead += [Dead(r, *n) for r, n in zip(records, names, strict=True) if isinstance(n, Refusal)]
+    ids = pl.Series([n.event_id or None if isinstance(n, CloudEvent) else None for n in names], dtype=pl.String)
+    return frame.with_columns(event_id=ids.fill_null(frame["event_id"])).filter(~pl.Series(refused))
 
 
 def _too_large(record: Record) -> Dead:

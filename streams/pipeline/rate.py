@@ -29,6 +29,7 @@ ADDED = pl.Schema(
 )
 SAME_RATE = {"output_reasoning": "output_visible"}  # providers bill both at the output rate (domain.md §1.2)
 
+MAX_COST = 10**12  # of one event: sums over chunks, days and months stay far from where Decimal(38, 18) wraps (C6)
 SERVED = ("service_tier", "processing", "speed")
 STANDARD = ("", "auto", "default", "on_demand", "realtime", "standard")
 
@@ -84,6 +85,12 @@ def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
     reasons = usage.problems.group_by("source_offset", maintain_order=True).agg(reasons=pl.col("reason"))
     whole = events.join(sums, on="source_offset", how="left", maintain_order="left").join(
         reasons, on="source_offset", how="left", maintain_order="left"
+    )
+    absurd = pl.format("inconsistent: the cost would be {}, beyond 10^12", pl.col("cost").cast(pl.String))
+    whole = whole.with_columns(
+        reasons=pl.when(pl.col("cost") > MAX_COST)
+        .then(pl.concat_list(pl.col("reasons").fill_null([]), absurd))
+        .otherwise(pl.col("reasons"))
     )
     complete = (pl.col("without") == 0) & (pl.col("currencies") == 1)
     status = (

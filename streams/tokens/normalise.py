@@ -43,8 +43,10 @@ def read_block(dialect: str, block: str) -> dict[str, int] | str:
         found = dict(zip(DIALECTS[dialect].buckets, DIALECTS[dialect].amounts(DECODE[dialect](block)), strict=True))
     except Inconsistent as error:
         return f"inconsistent: {error}"
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+    except msgspec.MsgspecError as error:
         return f"bad_usage: {error}"
+    except (RecursionError, ValueError):
+        return "bad_usage: nested too deep, or not UTF-8"
     for bucket, amount in found.items():
         if not 0 <= amount <= LIMIT:
             return f"inconsistent: {bucket} would be {amount}"
@@ -64,7 +66,7 @@ def _of_dialect(name: str, offsets: Sequence[int], blocks: Sequence[str], proble
     for offset, block in zip(offsets, blocks, strict=True):
         try:
             row = amounts(decode(block))
-        except (Inconsistent, msgspec.MsgspecError):
+        except (Inconsistent, msgspec.MsgspecError, RecursionError, ValueError):
             row = (-1,)
         if min(row) < 0 or max(row) > LIMIT:
             problems.append((offset, str(read_block(name, block))))

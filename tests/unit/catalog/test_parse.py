@@ -32,6 +32,7 @@ def test_a_good_catalog_has_the_same_version_however_often_it_is_read() -> None:
             'prices.toml:2: prices.0.unit_price: money is a float: 2.5; write it as a string, "2.5"',
         ),
         (PRICE.format(amount='"0"'), "say free = true"),
+        (PRICE.format(amount='"1000000"'), "unit_price is 1000000; a price is for one unit"),
         (PRICE.format(amount='"1"') + 'colour = "red"', "Extra inputs are not permitted"),
         (PRICE.format(amount='"1"') * 2, "overlaps"),
         ("nonsense", "mend the TOML"),

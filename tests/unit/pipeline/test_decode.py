@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -63,6 +64,22 @@ BAD = {
     "negative": avro(2, usage_json=None, quantities=[{"bucket": "input_uncached", "amount": -1}]),
     "absurd": avro(2, usage_json=None, quantities=[{"bucket": "input_uncached", "amount": 10**15}]),
     "long attribute": avro(2, attributes=[{"key": "k", "value": "x" * 257}]),
+    "long attribute key": avro(2, attributes=[{"key": "k" * 257, "value": "x"}]),
+    "many attributes": avro(2, attributes=[{"key": f"k{i}", "value": "x"} for i in range(65)]),
+    "many quantities": avro(2, usage_json=None, quantities=[{"bucket": f"b{i}", "amount": 1} for i in range(65)]),
+    "a story as a name": avro(2, error_type="x" * 257),
+    "usage_json: a story": avro(2, usage_json="Once upon a time"),
+    "usage_json: a story in braces": avro(2, usage_json="{" + "once upon a time " * 10 + "}"),
+    "usage_json: an array": avro(2, usage_json="[1]"),
+    "usage_json: large": avro(2, usage_json=json.dumps({f"k{i}": i for i in range(3_000)})),
+    "json: nested too deep": Record(2, NOW, b'{"a":' * 20_000),
+    "json: a lone surrogate": Record(2, NOW, (text(2).value or b"").replace(b"search", b"\\ud800x")),
+    "json: invalid UTF-8": Record(2, NOW, (text(2).value or b"").replace(b"search", b"\xff")),
+    "json: a number that is too large": Record(2, NOW, (text(2).value or b"")[:-1] + b',"attempt":1e999}'),
+    "json: before all time": text(2, event_time="0001-01-01T00:00:00+14:00"),
+    "json: after all time": text(2, event_time="9999-12-31T23:59:59-14:00"),
+    "a cloud event whose id is not UTF-8": avro(2)._replace(headers=(("ce_id", b"\xff"), ("ce_source", b"s"))),
+    "json: a cloud event whose id is not UTF-8": text(2)._replace(headers=(("ce_id", b"\xff"), ("ce_source", b"s"))),
 }
 
 
@@ -75,19 +92,50 @@ def test_a_bad_record_is_one_dead_letter_and_harms_no_neighbour(name: str) -> No
     assert decoded.frame["event_id"].to_list() == ["e1", "e3"]
 
 
-def test_no_content_travels_inside_the_usage_block() -> None:
-    block = {"prompt_tokens": 3, "note": "the whole prompt, by accident, " * 10, "tier": "default"}
+STORY = "the whole prompt, by accident, " * 10
 
+
+@pytest.mark.parametrize(
+    ("block", "kept"),
+    [
+        ({"n": 3, "note": STORY, "tier": "default"}, {"n": 3, "note": "", "tier": "default"}),
+        ({"n": 3, "notes": [STORY, "short"]}, {"n": 3, "notes": ["", "short"]}),
+        ({"n": 3, "quoted": '"so she said" ' * 20}, {"n": 3, "quoted": ""}),
+        ({"n": 3, STORY: 1}, {"n": 3}),
+        ({"n": 3, "deep": {"er": [{"still": STORY}]}}, {"n": 3, "deep": {"er": [{"still": ""}]}}),
+        ({"n": 3, "escaped": "ü" * 65}, {"n": 3, "escaped": ""}),
+        ({"n": 3, "fits": "ü" * 64}, {"n": 3, "fits": "ü" * 64}),
+    ],
+)
+def test_no_content_travels_inside_the_usage_block(block: dict[str, Any], kept: dict[str, Any]) -> None:
     frame = DECODER.decode([avro(1, usage_json=json.dumps(block)), avro(2)]).frame
 
-    assert json.loads(frame["usage_json"][0]) == {"prompt_tokens": 3, "note": "", "tier": "default"}
+    assert json.loads(frame["usage_json"][0]) == kept
     assert frame["usage_json"][1] == OPENAI_USAGE
 
 
-def test_the_source_and_id_of_a_cloud_event_become_its_event_id() -> None:
-    record = text(1)._replace(headers=(("ce_id", b"77"), ("ce_source", b"/gateway")))
+def test_numbers_beside_content_stay_to_the_last_digit() -> None:
+    block = f'{{"note":"{STORY}","cost":0.12345678901234567890123}}'
 
-    assert DECODER.decode([record]).frame["event_id"].to_list() == ["/gateway#77"]
+    frame = DECODER.decode([avro(1, usage_json=block)]).frame
+
+    assert frame["usage_json"][0] == '{"note":"","cost":0.12345678901234567890123}'
+
+
+@pytest.mark.parametrize("encoding", [avro, text])
+def test_the_source_and_id_of_a_cloud_event_become_its_event_id(encoding: Callable[..., Record]) -> None:
+    record = encoding(1)._replace(headers=(("ce_id", b"77"), ("ce_source", b"/gateway")))
+
+    assert DECODER.decode([record, avro(2)]).frame["event_id"].to_list() == ["/gateway#77", "e2"]
+
+
+def test_a_cloud_event_in_json_may_leave_its_id_and_time_to_the_headers() -> None:
+    headers = (("ce_id", b"77"), ("ce_source", b"/gateway"), ("ce_time", b"2026-01-01T00:00:00Z"))
+
+    frame = DECODER.decode([text(1, event_id=None, event_time=None)._replace(headers=headers)]).frame
+
+    assert frame["event_id"].to_list() == ["/gateway#77"]
+    assert frame["event_time"].to_list() == [datetime(2026, 1, 1, tzinfo=UTC)]
 
 
 def test_times_are_aware_utc_in_ms() -> None:
@@ -127,3 +175,45 @@ def test_mutated_neighbours_never_change_a_good_row(mutations: list[tuple[str, i
         assert slow is not None
         assert row["event_id"] == slow["event_id"]
         assert row["team"] == slow["team"]
+
+
+JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=80),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = st.sampled_from([f["name"] for f in SCHEMA["fields"]])
+HEADER = st.tuples(st.sampled_from(["ce_id", "ce_source", "ce_time", "x"]), st.binary(max_size=6))
+VALUES = st.one_of(
+    st.binary(max_size=60),
+    st.binary(max_size=60).map(lambda tail: (avro(1).value or b"")[:20] + tail),
+    st.dictionaries(FIELDS, JSON_VALUES, max_size=6).map(lambda wrong: json.dumps(event(1) | wrong).encode()),
+    st.dictionaries(FIELDS, JSON_VALUES, max_size=3).map(
+        lambda wrong: json.dumps(event(1) | wrong, ensure_ascii=False).encode(errors="surrogatepass")
+    ),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(VALUES, st.lists(HEADER, max_size=3)), max_size=4))
+def test_whatever_comes_is_a_row_or_a_dead_letter_and_the_good_one_among_them_stays(given_: list[Any]) -> None:
+    records = [Record(i, NOW, value, tuple(headers)) for i, (value, headers) in enumerate(given_)]
+
+    decoded = DECODER.decode([*records, avro(99)])
+
+    offsets = [*decoded.frame["source_offset"], *(d.record.offset for d in decoded.dead)]
+    assert sorted(offsets) == [*range(len(records)), 99]
+    assert 99 in decoded.frame["source_offset"]
+    for block in decoded.frame["usage_json"].drop_nulls():
+        assert all(len(word) <= 64 for word in strings(json.loads(block)))
+
+
+def strings(value: Any) -> list[str]:
+    match value:
+        case str():
+            return [value]
+        case dict():
+            return [w for k, v in value.items() for w in (k, *strings(v))]
+        case list():
+            return [w for v in value for w in strings(v)]
+    return []

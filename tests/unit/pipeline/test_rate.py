@@ -12,7 +12,9 @@ from streams.catalog.book import Book, compile_book
 from streams.catalog.models import Catalog, Price
 from streams.pipeline.attribute import attribute
 from streams.pipeline.rate import rate
+from streams.pipeline.totals import totals
 from streams.tokens.normalise import normalise, read_block
+from streams.watch.scopes import Scope
 from tests.support.events import DECODER, NOW, avro
 
 NOON = datetime.fromtimestamp(NOW / 1000, UTC) - timedelta(hours=1)
@@ -179,3 +181,27 @@ def test_columns_say_what_the_oracle_says_however_chunked(
             amounts.append(fits[0].unit_price * quantity if fits else None)
         want = None if None in amounts else sum((a for a in amounts if a is not None), Decimal(0))
         assert row["list_cost"] == want
+
+
+LARGEST = str(10**6 - Decimal("0.000000000000000001"))
+
+
+def test_a_chunk_of_maximal_events_wraps_nothing_and_costs_nothing_that_cannot_be_true() -> None:
+    prices = book(*(price("m", f"input_{i}", LARGEST) for i in range(64)))
+    all_of_them: dict[str, Any] = {f"input_{i}": 10**12 for i in range(64)}
+
+    frame = rated([used(i, NOON, **all_of_them) for i in range(50)], prices)
+
+    assert frame["pricing_status"].unique().to_list() == ["inconsistent"]
+    assert frame["effective_cost"].null_count() == 50
+    assert "beyond 10^12" in frame["reasons"][0][0]
+    assert frame["input_tokens"].to_list() == [64 * 10**12] * 50
+
+
+def test_sums_of_the_dearest_events_are_exact() -> None:
+    prices = book(price("m", "input_uncached", LARGEST))
+    dear = 10**6
+
+    frame = rated([used(i, NOON, input_uncached=dear) for i in range(2_000)], prices)
+
+    assert totals(frame, [Scope("s", "*", (), ())])["cost"].sum() == Decimal(LARGEST) * dear * 2_000

@@ -103,7 +103,10 @@ def test_a_batch_stays_under_the_brokers_message_limit() -> None:
 
     from streams.pipeline import ledger
 
-    records = [avro(i, trace_id=secrets.token_hex(300))._replace(offset=i) for i in range(4_000)]
+    records = [
+        avro(i, trace_id=secrets.token_hex(128), response_id=secrets.token_hex(128))._replace(offset=i)
+        for i in range(4_000)
+    ]
 
     outcome = settle(records, -1, SeenSet(10), DECODER, BOOK, "s")
 
