@@ -4,10 +4,12 @@ from prometheus_client import Counter, Gauge
 
 EVENTS = Counter("usage_events_total", "Source records that reached the ledger, by what became of them.", ["outcome"])
 DIFFERENCE = Gauge("usage_conservation_difference", "Covered source offsets that no outcome accounts for; must be 0.")
-LAG = Gauge("usage_stage_lag_seconds", "Age of the oldest input that a stage has not finished.", ["stage"])
+LAG = Gauge(
+    "usage_stage_lag_seconds", "Age of the oldest input in hand, not finished yet.", ["stage", "topic", "partition"]
+)
 APPENDS = Counter("usage_ledger_appends_total", "Batches appended to the ledger.")
 RECOMPUTED = Counter("usage_ledger_recomputed_total", "Batches computed again since somebody else wrote first.")
 SEEN_BYTES = Gauge("usage_seen_bytes", "Memory of the ids that are remembered.", ["partition"])
 SEEN_IDS = Gauge("usage_seen_ids", "Ids that are remembered.", ["partition"])
 GAPS = Counter("usage_totals_gaps_total", "Totals messages that did not follow the one before; healed from the ledger.")
-STALE_FETCHES = Gauge("usage_stale_fetches", "Fetches thrown away since the position moved under them.")
+STALE_FETCHES = Counter("usage_stale_fetches_total", "Fetches thrown away since the position moved under them.")

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     commit_seconds: float = Field(1.0, gt=0, description="how often acknowledged source offsets are committed")
     seen_horizon_hours: int = Field(168, ge=1, description="how far back ids are remembered, in broker append time")
     future_skew_seconds: int = Field(300, ge=0, description="how far event time may lie after the append time")
+    confirm_source: str = Field(
+        "", description="id of the source stream, by which a person confirms it when retention took what proves it"
+    )
     metrics_port: int = Field(0, ge=0, description="Prometheus metrics on loopback; 0 = off")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="of our own logs")
 

@@ -17,7 +17,7 @@ from prometheus_client import start_http_server
 
 from streams import logs
 from streams.app import STAGES, create_app
-from streams.kafka.client import BrokerAway
+from streams.kafka.client import BrokerAway, answers
 from streams.settings import SettingsError, load_settings
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ FRAME_THREADS = 2
 
 
 def main(argv: list[str]) -> int:
-    """Run one stage until SIGTERM or SIGINT. Exit codes: 0 stopped, 1 crashed, 2 wrong usage or settings, 3 a broken log."""
+    """Run one stage until a signal. Exit codes: 0 stopped, 1 crashed, 2 wrong usage, settings or address, 3 a broken log."""
     if len(argv) != 1 or argv[0] not in STAGES:
         print(f"usage: python -m streams.worker {{{'|'.join(STAGES)}}}", file=sys.stderr)
         return 2
@@ -44,6 +44,7 @@ def main(argv: list[str]) -> int:
         start_http_server(settings.metrics_port + STAGES.index(argv[0]), "127.0.0.1")
 
     async def stage() -> int:
+        await answers(settings.bootstrap)
         # Two threads of frames: more only wait for each other, and the loop gets its turn soon.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(FRAME_THREADS))
         app = create_app(settings, argv[0])
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> int:
         return asyncio.run(stage())
     except BrokerAway as error:
         log.critical(str(error))
-        return 1
+        return 2
 
 
 async def run(app: Any) -> int:

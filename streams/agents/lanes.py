@@ -1,25 +1,29 @@
 """One lane a partition: gathers what arrives, hands it over in order, acknowledges by hand.
 
 A lane opens its state anew whenever the consumer's generation changes, also before the first chunk arrives, so that a new
-owner pays the debt of the former one at once. Trouble outside is retried with the same records; a broken log ends the worker.
+owner pays the debt of the former one at once. Trouble outside is retried with the same records for as long as it lasts; a
+broken log ends the worker for good, anything unexpected ends it so that a supervisor starts it again.
 """
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
 from aiokafka.errors import KafkaError
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
 
 from streams.kafka.chained_log import Superseded
 from streams.kafka.transport import Chunk
+from streams.outside import Away
 from streams.pipeline.chain import LogBroken
 from streams.pipeline.frames import Record
 
 log = structlog.get_logger()
-BROKEN_EXIT = 3
+CRASH_EXIT, BROKEN_EXIT = 1, 3
+OUTSIDE = (KafkaError, OSError, TimeoutError, Away, Superseded)
 
 
 class Partition(Protocol):
@@ -49,6 +53,7 @@ class Lane:
         self._state: Partition | None = None
         self._opened_in = -1
         self._carry: Chunk | None = None
+        self._oldest_ms: int | None = None  # append time of the first record in hand
 
     async def put(self, chunk: Chunk) -> None:
         """Hand a chunk over; waits when the lane is behind."""
@@ -59,6 +64,10 @@ class Lane:
         if self._queue.empty():
             self._queue.put_nowait(None)
 
+    def lag_seconds(self) -> float:
+        """Age of the oldest record in hand; 0 when there is none."""
+        return 0.0 if self._oldest_ms is None else max(0.0, time.time() - self._oldest_ms / 1000)
+
     async def run(self) -> None:
         """For ever. Never raises for trouble outside; ends the process when a log is broken."""
         try:
@@ -66,16 +75,21 @@ class Lane:
                 gathered = await self._gather()
                 generation = self._generation()
                 gathered = [c for c in gathered if c.generation == generation]  # older ones are fetched again
-                await self._with_retries(generation, [r for c in gathered for r in c.records])
+                records = [r for c in gathered for r in c.records]
+                self._oldest_ms = records[0].timestamp if records else None
+                await self._with_retries(generation, records)
                 for chunk in gathered:
                     chunk.ack()
+                self._oldest_ms = None
         except asyncio.CancelledError:
             raise
         except LogBroken as error:
             log.critical("a log is broken; stopping", stage=self.stage, partition=self.partition, error=str(error))
+            code = BROKEN_EXIT
         except BaseException:
             log.critical("unexpected; stopping", stage=self.stage, partition=self.partition, exc_info=True)
-        os._exit(BROKEN_EXIT)  # nothing that was not acknowledged is lost; a supervisor sees the exit code
+            code = CRASH_EXIT
+        os._exit(code)  # nothing that was not acknowledged is lost; a supervisor sees the exit code
 
     async def _gather(self) -> list[Chunk]:
         """What arrives within the linger, up to a chunk's worth of records."""
@@ -101,7 +115,7 @@ class Lane:
 
     async def _with_retries(self, generation: int, records: list[Record]) -> None:
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type((KafkaError, OSError, TimeoutError, Superseded)),
+            retry=retry_if_exception_type(OUTSIDE),
             wait=wait_exponential_jitter(0.2, 10),
             before_sleep=self._drop_state,
         ):
@@ -112,7 +126,14 @@ class Lane:
                 await self._state.settle(records)
                 self._publish(self.partition, self._state)
 
-    def _drop_state(self, retry: object) -> None:
+    def _drop_state(self, retry: RetryCallState) -> None:
         """After an error nobody knows what landed: the state is folded anew from what is durable."""
-        log.warning("retrying", stage=self.stage, partition=self.partition, attempt=repr(retry))
+        error = retry.outcome.exception() if retry.outcome else None
+        log.warning(
+            "waiting for what is outside",
+            stage=self.stage,
+            partition=self.partition,
+            attempt=retry.attempt_number,
+            error=str(error) or repr(error),
+        )
         self._state = None

@@ -63,6 +63,7 @@ class MeterFactory:
             decide=self._decide,
             totals_of=lambda rows, published: split(totals(rows, published.scopes), len(parts)),
             stream=stream,
+            confirmed=self._settings.confirm_source == stream,
             committed=committed,
         )
         return await MeterPartition.open(ports, await committed(), self._settings.seen_horizon_hours * 60)

@@ -65,6 +65,7 @@ class MeterPorts:
     decide: Decide
     totals_of: Callable[[pl.DataFrame, "Published"], list[bytes]]  # one payload a partition of totals
     stream: str  # identity of the source topic
+    confirmed: bool = False  # a person says that the source is that stream, although no record is left to show it
     offload: Callable[..., Any] = in_thread
     retry_seconds: float = 0.2
     committed: Callable[[], Awaitable[int]] | None = (
@@ -149,8 +150,14 @@ class MeterPartition:
                 f"partition {self.ports.partition}: the source ends at {end}, the ledger covers {self.mark + 1}:"
                 " the topic was re-created; give it a new ledger, or restore it"
             )
-        if begin > self.mark:
-            return  # retention took the record; nothing to compare here
+        if begin == self.mark + 1:
+            return  # retention took what was rated and not one more: no other topic stands exactly there
+        if begin > self.mark and not self.ports.confirmed:
+            raise LogBroken(
+                f"partition {self.ports.partition}: the source begins at {begin}, {begin - self.mark - 1} records that were"
+                " not rated are gone, and so is the one that proves it is the same topic; if it is, set"
+                f" USAGE_STREAMS_CONFIRM_SOURCE={self.ports.stream}: they are then booked as lost"
+            )
         async for message in self.ports.source.read(self.mark, self.mark + 1):
             if message.offset == self.mark and zlib.crc32(message.value or b"") != self.crc:
                 raise LogBroken(

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from streams import metrics
 from streams.agents.lanes import Lane, Partition
 from streams.kafka.transport import chunks
 from streams.settings import Settings
@@ -18,8 +19,11 @@ def follow(
     open_state: Callable[[int], Awaitable[Partition]],
     publish: Callable[[int, Partition], None] = lambda partition, state: None,
     linger_seconds: float = 0.0,
-) -> None:
-    """Register a stage's agent. A lane opens its state on assignment and looks at it once a second even if nothing comes."""
+) -> set[int]:
+    """Register a stage's agent; the set of partitions that it owns at any moment.
+
+    A lane opens its state on assignment and looks at it once a second even if nothing comes.
+    """
     lanes: dict[int, Lane] = {}
     owned: set[int] = set()
 
@@ -34,6 +38,7 @@ def follow(
                 linger_seconds,
                 publish,
             )
+            metrics.LAG.labels(stage, topic, str(partition)).set_function(lanes[partition].lag_seconds)
             app.add_future(lanes[partition].run())
         return lanes[partition]
 
@@ -57,3 +62,5 @@ def follow(
     async def look() -> None:
         for partition in owned:
             lane(partition).wake()
+
+    return owned

@@ -1,14 +1,23 @@
 """The warehouse stage as Faust agents: ledger, alerts and budgets into ClickHouse; nothing else waits for it."""
 
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+import structlog
+
+from streams import metrics
 from streams.agents.stage import follow
 from streams.agents.warehouse_partition import LedgerWarehouse, RecordWarehouse
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
+from streams.outside import Away
 from streams.settings import Settings
-from streams.warehouse.client import connect
+from streams.warehouse.client import ask, connect
+from streams.warehouse.conservation import Difference, differences
+
+log = structlog.get_logger()
+CHECK_SECONDS = 30.0
 
 
 def create_warehouse(app: Any, settings: Settings, kafka: KafkaClient) -> None:
@@ -21,6 +30,26 @@ def create_warehouse(app: Any, settings: Settings, kafka: KafkaClient) -> None:
     async def open_records(topic: str, partition: int) -> RecordWarehouse:
         return await RecordWarehouse.open(client, kafka.log(topic, partition), topic, partition)
 
-    follow(app, "warehouse", topics.RATED, settings, open_ledger)
+    owned = follow(app, "warehouse", topics.RATED, settings, open_ledger)
     follow(app, "warehouse", topics.ALERTS, settings, partial(open_records, topics.ALERTS))
     follow(app, "warehouse", topics.BUDGETS, settings, partial(open_records, topics.BUDGETS))
+
+    before = set[Difference]()
+
+    @app.timer(CHECK_SECONDS)  # type: ignore[untyped-decorator]  # faust has no types
+    async def check_conservation() -> None:
+        """All the time, by whoever owns the first partition."""
+        if 0 not in owned:
+            return
+        try:
+            found = await ask(lambda: differences(client()))
+        except Away as error:
+            log.warning("conservation is not checked", error=str(error))
+            return
+        wrong = {d for d in found if not d.holds}
+        lasting = wrong & before  # rows and their accounts are two inserts: a look between them sees one of them alone
+        before.clear()
+        before.update(wrong)
+        metrics.DIFFERENCE.set(sum(d.size for d in lasting))
+        for one in lasting:
+            log.critical("conservation does not hold", **asdict(one))

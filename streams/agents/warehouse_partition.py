@@ -1,6 +1,5 @@
 """The warehouse of one partition of a log: from its mark on, insert what counts, mark it. ClickHouse away means waiting."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from streams.kafka.ports import Log, Message
 from streams.pipeline.chain import Chain, LogBroken
 from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_headers
+from streams.warehouse.client import ask
 from streams.warehouse.insert import LedgerMessage, insert_ledger
 from streams.warehouse.marks import Mark, read_mark, write_mark
 from streams.warehouse.records import insert_records
@@ -30,7 +30,7 @@ async def since(log: Log, start: int, records: Sequence[Record]) -> AsyncIterato
 
 async def at_mark(client: Client, log: Log, topic: str, partition: int) -> Mark:
     """The mark in the warehouse; LogBroken when the log ends before it."""
-    mark = await asyncio.to_thread(read_mark, client, topic, partition)
+    mark = await ask(read_mark, client, topic, partition)
     _, end = await log.bounds()
     if end <= mark.offset:
         raise LogBroken(f"{topic}/{partition}: ends at {end}, offset {mark.offset} is stored; restore the topic")
@@ -49,7 +49,7 @@ class LedgerWarehouse:
     @classmethod
     async def open(cls, connect: Callable[[], Client], log: Log, topic: str, partition: int) -> "LedgerWarehouse":
         """At its mark, everything above it stored. Raises LogBroken."""
-        client = await asyncio.to_thread(connect)
+        client = await ask(connect)
         self = cls(client, log, topic, partition, await at_mark(client, log, topic, partition))
         await self.settle([])
         return self
@@ -58,7 +58,7 @@ class LedgerWarehouse:
         """Store what came, and the hole before it; killed anywhere, the same rows meet in ReplacingMergeTree."""
         async for messages, chain in self._counted(records):
             if messages:
-                await asyncio.to_thread(insert_ledger, self._client, self._topic, self._partition, messages)
+                await ask(insert_ledger, self._client, self._topic, self._partition, messages)
             self._chain = chain  # only now: after an error the same messages are read again
 
     async def _counted(self, records: Sequence[Record]) -> AsyncIterator[tuple[list[LedgerMessage], Chain]]:
@@ -94,7 +94,7 @@ class RecordWarehouse:
     @classmethod
     async def open(cls, connect: Callable[[], Client], log: Log, topic: str, partition: int) -> "RecordWarehouse":
         """At its mark, everything above it stored. Raises LogBroken."""
-        client = await asyncio.to_thread(connect)
+        client = await ask(connect)
         mark = await at_mark(client, log, topic, partition)
         self = cls(client, log, topic, partition, mark.offset)
         await self.settle([])
@@ -106,7 +106,7 @@ class RecordWarehouse:
         messages = [m async for m in since(self.log, max(begin, self.at + 1), records)]
         if not messages:
             return
-        await asyncio.to_thread(insert_records, self.client, self.topic, self.partition, messages)
+        await ask(insert_records, self.client, self.topic, self.partition, messages)
         self.at = messages[-1].offset
         mark = Mark(self.topic, self.partition, self.at)
-        await asyncio.to_thread(write_mark, self.client, mark)
+        await ask(write_mark, self.client, mark)

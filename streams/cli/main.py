@@ -1,6 +1,7 @@
 """`usage-streams`: mounts one module a verb. Exit codes: 0 done, 1 findings, 2 usage or a broken environment, in one line."""
 
 import importlib
+import logging
 import sys
 
 import typer
@@ -9,7 +10,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from streams import __version__
 from streams.catalog.validate import CatalogError
-from streams.kafka.client import BrokerAway
+from streams.outside import Away
 from streams.pipeline.chain import LogBroken
 from streams.settings import SettingsError
 
@@ -39,12 +40,14 @@ def mount() -> None:
 def main() -> None:
     """The console script."""
     mount()
+    for library in ("aiokafka", "clickhouse_connect"):
+        logging.getLogger(library).addHandler(logging.NullHandler())  # what goes wrong is said below, in one line
     try:
         app()
     except ClickHouseError as error:
-        typer.echo(f"usage-streams: clickhouse: {str(error).splitlines()[0]}; `usage-streams up` starts one", err=True)
+        typer.echo(f"usage-streams: clickhouse: {str(error).splitlines()[0]}", err=True)
         sys.exit(2)
-    except (SettingsError, CatalogError, BrokerAway, LogBroken, KafkaError, FileNotFoundError) as error:
+    except (SettingsError, CatalogError, Away, LogBroken, KafkaError, OSError) as error:
         typer.echo(f"usage-streams: {error}", err=True)
         sys.exit(2)
 

@@ -17,6 +17,7 @@ from streams.cli.running import STACK, find_settings
 from streams.cli.screen import console
 from streams.jobs.conservation import accounts, conservation
 from streams.kafka.client import KafkaClient
+from streams.outside import Away
 from streams.settings import Settings
 from streams.warehouse.client import connect
 
@@ -28,7 +29,7 @@ def stored_rows(settings: Settings) -> tuple[int | None, str]:
     try:
         client = connect(settings.clickhouse_url)
         return int(client.query("SELECT count() FROM usage.rated_rows FINAL WHERE version = 0").result_rows[0][0]), ""
-    except (ClickHouseError, OSError) as error:
+    except (ClickHouseError, Away, OSError) as error:
         return None, str(error).split("\n", 1)[0]
 
 

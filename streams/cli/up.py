@@ -12,11 +12,13 @@ from pathlib import Path
 
 import psutil
 import typer
+from aiokafka.errors import KafkaError
 
 from streams.app import STAGES
 from streams.cli.running import STACK
 from streams.cli.topics import prepare
 from streams.cli.worker import environment_of, stage_command
+from streams.outside import Away
 from streams.settings import load_settings
 
 DATA = Path(os.environ.get("USAGE_STREAMS_DATA", ".usage-streams"))
@@ -30,8 +32,11 @@ class NotUp(Exception):
 
 def run_stack(folder: Path, stages: Sequence[str]) -> int:
     """Hold the folder, run until SIGINT or SIGTERM. Exit code."""
+    from streams.embedded.jars import JarsUnusable
+    from streams.embedded.java import NoJava
     from streams.embedded.process import ChildDied
     from streams.embedded.stack import Held, Stack, hold
+    from streams.warehouse.migrate import MigrationError
 
     def make(stage: str, bootstrap: str, url: str) -> tuple[Sequence[str], Mapping[str, str]]:
         settings = load_settings(bootstrap=bootstrap, clickhouse_url=url, data=folder, worker_id="local")
@@ -64,7 +69,7 @@ def run_stack(folder: Path, stages: Sequence[str]) -> int:
                 typer.echo("stopping: stages, clickhouse, kafka")
             finally:
                 stack.stop()
-    except Held as error:
+    except (Held, JarsUnusable, NoJava, Away, MigrationError, KafkaError, OSError) as error:
         typer.echo(f"usage-streams: {error}", err=True)
         return 2
     except ChildDied as error:
@@ -135,7 +140,10 @@ def register(app: typer.Typer) -> None:
         stages: str = typer.Option(",".join(STAGES), help="Stages to run, comma separated; empty for none."),
     ) -> None:
         """Run Kafka, the ClickHouse engine and the worker here. Example: [bold]usage-streams up --data /tmp/usage[/bold]"""
-        raise typer.Exit(run_stack(data, [s for s in stages.split(",") if s]))
+        names = [s for s in stages.split(",") if s]
+        if unknown := sorted({*names} - {*STAGES}):
+            raise typer.BadParameter(f"stage {unknown[0]}: unknown; choose from {', '.join(STAGES)}")
+        raise typer.Exit(run_stack(data, names))
 
     @app.command("down")
     def down(data: Path = typer.Option(DATA, help="Folder of the stack.")) -> None:

@@ -1,15 +1,22 @@
-"""`usage-streams worker`: one process a stage, restarted by whoever supervises this command, stopped together."""
+"""`usage-streams worker`: one process a stage; when one ends all end, and whoever supervises this command starts it again."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
+from streams.app import STAGES
 from streams.cli.running import find_settings
+from streams.kafka.client import answers
 from streams.settings import Settings
+
+POLL_SECONDS = 0.1
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -35,15 +42,27 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run stages against a stack. Example: [bold]usage-streams worker --stages meter[/bold]"""
         settings = find_settings(bootstrap, clickhouse_url, data)
-        children = {
-            name: subprocess.Popen(stage_command(name), env=environment_of(settings)) for name in stages.split(",")
-        }
+        names = stages.split(",")
+        if unknown := sorted({*names} - {*STAGES}):
+            raise typer.BadParameter(f"stage {unknown[0]}: unknown; choose from {', '.join(STAGES)}")
+        asyncio.run(answers(settings.bootstrap))
+        raise typer.Exit(run([subprocess.Popen(stage_command(n), env=environment_of(settings)) for n in names]))
 
-        def stop(*_: object) -> None:
-            for child in children.values():
+
+def run(children: Sequence[subprocess.Popen[bytes]]) -> int:
+    """Until a signal, or until one of them ends; the others are asked to end. The code of the first one that failed."""
+
+    def stop(*_: object) -> None:
+        for child in children:
+            if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
 
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
-        codes = [child.wait() for child in children.values()]
-        raise typer.Exit(max(abs(code) for code in codes))
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    while all(child.poll() is None for child in children):
+        time.sleep(POLL_SECONDS)
+    failed = [child.returncode for child in children if child.returncode]
+    stop()
+    codes = [*failed, *(child.wait() for child in children)]
+    first = next((code for code in codes if code), 0)
+    return first if first >= 0 else 128 - first  # as a shell says it of a signal

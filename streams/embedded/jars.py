@@ -54,8 +54,14 @@ def kafka_jars(say: Say = lambda line: None) -> Path:
 def resolve(folder: Path) -> None:
     """Let jgo fetch everything, then move the jars into one folder at once."""
     cache = cache_folder()
-    context = jgo.MavenContext(repo_cache=cache / "maven", timeout=60)
-    found = jgo.EnvironmentBuilder(context=context, cache_dir=cache / "jgo").from_endpoint(ENDPOINT)
+    try:
+        context = jgo.MavenContext(repo_cache=cache / "maven", timeout=60)
+        found = jgo.EnvironmentBuilder(context=context, cache_dir=cache / "jgo").from_endpoint(ENDPOINT)
+    except Exception as error:  # jgo lets through whatever its HTTP library raises
+        raise JarsUnusable(
+            f"Apache Kafka: cannot be downloaded ({str(error).splitlines()[0] if str(error) else error!r}); the first"
+            f" start needs the network, or a filled {cache} (USAGE_STREAMS_CACHE)"
+        ) from error
     fresh = folder.with_suffix(".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)

@@ -10,13 +10,14 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from streams.kafka.ports import Headers, Message
+from streams.outside import Away
 
 log = structlog.get_logger()
 FETCH_BYTES = 8 << 20
 REQUEST_BYTES = 9 << 20  # a dead letter is as large as the record that it buries; all else keeps under 1 MiB
 
 
-class BrokerAway(Exception):
+class BrokerAway(Away):
     """No broker answers at the configured address."""
 
 
@@ -43,9 +44,10 @@ class KafkaClient:
                 try:
                     await producer.start()
                 except KafkaConnectionError as error:
+                    await producer.stop()
                     raise BrokerAway(
-                        f"kafka {self.bootstrap}: no broker answers ({error}); start one with `usage-streams up`"
-                        " or set USAGE_STREAMS_BOOTSTRAP"
+                        f"kafka {self.bootstrap}: no broker answers; start one with `usage-streams up` or set"
+                        " USAGE_STREAMS_BOOTSTRAP"
                     ) from error
                 self._producer = producer
         return self._producer
@@ -82,6 +84,15 @@ class KafkaClient:
         if self._producer is not None:
             await self._producer.stop()
             self._producer = None
+
+
+async def answers(bootstrap: str) -> None:
+    """BrokerAway when no broker is there: at the start a wrong address must not look like waiting."""
+    kafka = KafkaClient(bootstrap)
+    try:
+        await kafka.producer()
+    finally:
+        await kafka.close()
 
 
 class PartitionLog:

@@ -15,6 +15,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from streams import metrics
 from streams.pipeline.frames import Record
 
 CHUNK = 10_000
@@ -54,7 +55,6 @@ class ChunkConsumer(driver.Consumer):
         super().__init__(*args, **kwargs)
         self._delivered: dict[TP, deque[ConsumerMessage]] = defaultdict(deque)
         self._epoch = 0  # moves with every seek and revocation
-        self.stale_fetches = 0
 
     def ack(self, message: ConsumerMessage) -> bool:
         if message.acked:
@@ -113,7 +113,7 @@ class ChunkConsumer(driver.Consumer):
                 for raw, records in fetched.items():
                     tp = TP(raw.topic, raw.partition)
                     if not self._still(at):
-                        self.stale_fetches += 1
+                        metrics.STALE_FETCHES.inc()
                         break
                     if active is None or tp in active or tp in self._buffered_partitions:
                         await self._deliver(tp, records, at)
@@ -125,7 +125,7 @@ class ChunkConsumer(driver.Consumer):
         return bool(self.flow_active) and at == (self._epoch, self.app.consumer_generation_id)
 
     async def _seek_back(self) -> None:
-        self.stale_fetches += 1
+        metrics.STALE_FETCHES.inc()
         try:
             await self.perform_seek()
         except Exception as error:  # the assignment is moving under us; the next fetch looks again
@@ -145,7 +145,7 @@ class ChunkConsumer(driver.Consumer):
             self._delivered[tp].append(message)
             await self.wait_first(self.callback(message), self.suspend_flow.wait())
             if not self._still(at):
-                self.stale_fetches += 1
+                metrics.STALE_FETCHES.inc()
                 return
             self._read_offset[tp] = message.offset + 1
 

@@ -18,8 +18,12 @@ class Difference:
     gaps: int  # source offsets between stored batches that none covers
 
     @property
+    def size(self) -> int:
+        return abs(self.unaccounted) + abs(self.missing) + abs(self.gaps)
+
+    @property
     def holds(self) -> bool:
-        return not (self.unaccounted or self.missing or self.gaps)
+        return self.size == 0
 
 
 def differences(client: Client) -> list[Difference]:

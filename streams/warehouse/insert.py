@@ -9,18 +9,15 @@ from typing import NamedTuple
 
 import polars as pl
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import DatabaseError, OperationalError
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential
 
+from streams.pipeline.chain import LogBroken
 from streams.pipeline.frames import INSTANT
 from streams.pipeline.ledger import encode_frame, read_frame, read_headers
+from streams.warehouse.client import is_away
 from streams.warehouse.marks import Mark, write_mark
 
-TRANSIENT = ("code 159", "code 202", "code 209", "code 210", "code 241", "code 252", "code 279")  # busy, not wrong
-
-
-class WarehouseError(Exception):
-    """The warehouse cannot take the rows as they are."""
+PATIENCE_SECONDS = 10.0
 
 
 class LedgerMessage(NamedTuple):
@@ -32,19 +29,12 @@ class LedgerMessage(NamedTuple):
     payload: bytes
 
 
-def is_away(error: BaseException) -> bool:
-    """Whether asking again with the same bytes can help."""
-    if isinstance(error, DatabaseError) and not isinstance(error, OperationalError):
-        return any(code in str(error).lower() for code in TRANSIENT)
-    return isinstance(error, OperationalError | ConnectionError | TimeoutError)
-
-
-def insert_frame(client: Client, table: str, frame: pl.DataFrame, token: str, patience_seconds: float = 60.0) -> None:
-    """The frame as one insert, retried with the same bytes; raises when the warehouse stays away."""
+def insert_frame(client: Client, table: str, frame: pl.DataFrame, token: str) -> None:
+    """The frame as one insert, retried for a while with the same bytes; raises when the warehouse stays away."""
     payload = encode_frame(frame)
     retrying = Retrying(
         retry=retry_if_exception(is_away),
-        stop=stop_after_delay(patience_seconds),
+        stop=stop_after_delay(PATIENCE_SECONDS),
         wait=wait_exponential(0.1, max=5),
         reraise=True,
     )
@@ -66,7 +56,7 @@ def rows_of(messages: Sequence[LedgerMessage], partition: int) -> pl.DataFrame:
         coverage, stamp = read_headers(message.headers)
         frame = read_frame(message.payload)
         if frame.height != coverage.rated:
-            raise WarehouseError(
+            raise LogBroken(
                 f"ledger offset {message.offset}: {frame.height} rows, its headers say {coverage.rated}; restore the topic"
             )
         if not frame.is_empty():
