@@ -19,6 +19,10 @@ class Settings(BaseSettings):
     clickhouse_url: str = Field(
         "http://127.0.0.1:8123", description="ClickHouse over HTTP, with user and password if any"
     )
+    registry_url: str = Field(
+        "",
+        description="Confluent schema registry over HTTP, for records in Confluent's frame; empty = they are refused",
+    )
     data: Path = Field(Path(".usage-streams"), description="folder of the local stack and of worker files")
     group: str = Field("usage", description="prefix of the consumer groups, one a stage")
     worker_id: str = Field("", description="static membership id of this worker; a restart takes over at once")

@@ -12,6 +12,8 @@ from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog, Published
 from streams.kafka.client import KafkaClient
 from streams.kafka.commits import committed_offset
+from streams.kafka.registry import Registry
+from streams.outside import Away
 from streams.pipeline.checks import Bounds
 from streams.pipeline.decode import Decoder
 from streams.pipeline.frames import Record
@@ -27,6 +29,8 @@ async def stream_of(catalogs: CatalogLog) -> str:
     """Identity of usage.events, once there is a catalog to work with; says in the log what it waits for."""
     await catalogs.refresh()
     await catalogs.wait_for(max(1, catalogs.sequence))
+    if topics.EVENTS not in catalogs.streams:
+        raise Away(f"{topics.EVENTS}: has no identity yet; run `usage-streams topics`")
     return catalogs.streams[topics.EVENTS]
 
 
@@ -38,10 +42,14 @@ class MeterFactory:
         self._decoder = Decoder(
             json.loads(schema_text("usage_event")), bounds=Bounds(skew_ms=settings.future_skew_seconds * 1000)
         )
+        self._registry = Registry(settings.registry_url) if settings.registry_url else None
 
     def _decide(
         self, records: Sequence[Record], base: int, seen: SeenSet, published: Published, stream: str, begin: int
     ) -> Outcome:
+        if self._registry:
+            for number in self._decoder.unknown_ids(records):
+                self._decoder.learn(number, self._registry.schema(number))
         return settle(records, base, seen, self._decoder, published.book, stream, begin)
 
     async def open(self, partition: int) -> MeterPartition:

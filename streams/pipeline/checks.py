@@ -52,9 +52,10 @@ def _rules(frame: pl.DataFrame, bounds: Bounds) -> list[tuple[str, pl.Expr, str]
     """Reason, what is wrong, in words. Rules that no row of the frame can break are left out."""
     has_amounts = pl.col("quantities").list.len() > 0
     rules: list[tuple[str, pl.Expr, str]] = [
-        ("empty_tenant", pl.col("tenant_id") == "", "tenant_id is empty"),
-        ("missing_field", pl.col("event_id") == "", "event_id is empty"),
-        ("missing_field", (pl.col("provider") == "") | (pl.col("model") == ""), "provider or model is empty"),
+        ("empty_tenant", _empty("tenant_id"), "tenant_id is empty"),
+        ("missing_field", _empty("event_id"), "event_id is empty"),
+        ("missing_field", _empty("provider") | _empty("model"), "provider or model is empty"),
+        ("missing_field", pl.col("event_time").is_null(), "event_time is empty"),
         ("bad_value", pl.col("event_time").dt.epoch("ms") < 0, "event_time lies before 1970"),
         (
             "future_time",
@@ -93,6 +94,11 @@ def _rules(frame: pl.DataFrame, bounds: Bounds) -> list[tuple[str, pl.Expr, str]
             rules.append(("negative_quantity", amounts.min() < 0, "a quantity is negative"))
             rules.append(("absurd_quantity", amounts.max() > bounds.quantity, "a quantity is beyond 10^12"))
     return rules
+
+
+def _empty(name: str) -> pl.Expr:
+    """A writer schema of somebody else's may allow null where ours does not."""
+    return pl.col(name).is_null() | (pl.col(name) == "")
 
 
 def _without_content(frame: pl.DataFrame) -> tuple[pl.DataFrame, Refused]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import fastavro
+import fastavro.schema
 import numpy as np
 import polars as pl
 
@@ -26,6 +27,8 @@ TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "boolean": pl.Boolean,
 }
 MAX_BYTES = 256 * 1024
+REFUSED_MOST = 1_000
+REQUIRED = ("event_id", "tenant_id", "event_time", "provider", "model")
 
 
 def _type_of(kind: Any) -> Any:
@@ -59,13 +62,14 @@ class Writer:
     """A schema that some producer writes, and the container header that makes a block of its records readable."""
 
     schema: Any
+    parsed: Any
     header: bytes
 
     @classmethod
     def of(cls, schema: Any) -> "Writer":
-        out = io.BytesIO()
-        fastavro.writer(out, fastavro.parse_schema(schema), [], codec="null")
-        return cls(schema, out.getvalue())
+        parsed, out = fastavro.parse_schema(schema), io.BytesIO()
+        fastavro.writer(out, parsed, [], codec="null")
+        return cls(schema, parsed, out.getvalue())
 
     def read(self, data: bytes, count: int, columns: list[str]) -> pl.DataFrame:
         """These columns of one block of `count` records."""
@@ -88,7 +92,7 @@ def _varint(n: int) -> bytes:
 
 @dataclass
 class Decoder:
-    """Decodes chunks to the reader schema; `registry` maps Confluent ids to writer schemas."""
+    """Decodes chunks to the reader schema; `registry` maps Confluent ids to writer schemas, `learn` adds to them."""
 
     reader: Any
     released: Sequence[Any] = ()
@@ -98,8 +102,29 @@ class Decoder:
     def __post_init__(self) -> None:
         self.schema = frame_schema(self.reader)
         self._single = {fingerprint_of(s): Writer.of(s) for s in (self.reader, *self.released)}
-        self._confluent = {i: Writer.of(s) for i, s in self.registry.items()}
+        self._confluent = dict[int, Writer]()
+        self._refused = dict[int, str]()  # ids whose schema cannot be used, and why
+        for number, schema in self.registry.items():
+            self.learn(number, schema)
         self._json = EventReader(self.reader)
+
+    def unknown_ids(self, records: Sequence[Record]) -> list[int]:
+        """Confluent ids among the records that `learn` has not been told of."""
+        ids = {int.from_bytes(r.value[1:5], "big") for r in records if r.value and r.value[0] == 0}
+        return sorted(ids - self._confluent.keys())
+
+    def learn(self, number: int, schema: Any | None) -> None:
+        """From now on records with this id are read with this schema; None, or one that cannot be used: they are refused."""
+        try:
+            problem = "is not in the registry" if schema is None else _misfit(schema, self.schema)
+            if not problem:
+                self._confluent[number] = Writer.of(schema)
+        except (fastavro.schema.SchemaParseException, KeyError, TypeError) as error:
+            problem = f"cannot be used: {error}"
+        if problem:
+            if len(self._refused) >= REFUSED_MOST:
+                self._refused.clear()
+            self._refused[number] = problem
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Every record is in the frame or among the dead, exactly once."""
@@ -131,7 +156,7 @@ class Decoder:
             elif value[:1] == b"{":
                 texts.append(record)
             else:
-                dead.append(Dead(record, *_unknown(value)))
+                dead.append(Dead(record, *self._unknown(value)))
         frames = [self._avro(*group, dead) for group in groups.values()]
         if texts:
             frames.append(self._texts(texts, dead))
@@ -157,7 +182,7 @@ class Decoder:
             return self._avro(writer, skip, records, dead) if records else pl.DataFrame(schema=self.schema)
         good, used = well_formed(b"".join(bodies), sizes, writer.schema)
         if not good.all():
-            dead += [Dead(records[i], *_why(bodies[i], writer.schema)) for i in np.flatnonzero(~good).tolist()]
+            dead += [Dead(records[i], *_why(bodies[i], writer.parsed)) for i in np.flatnonzero(~good).tolist()]
             records = [r for r, ok in zip(records, good, strict=True) if ok]
             bodies = [b for b, ok in zip(bodies, good, strict=True) if ok]
         if not bodies:
@@ -208,6 +233,17 @@ class Decoder:
                 columns[name] = pl.Series(values, dtype=kind)
         return pl.DataFrame(columns, schema=self.schema)
 
+    def _unknown(self, value: bytes) -> tuple[str, str]:
+        if not value:
+            return "empty", "the record has no value"
+        if value[:2] == SINGLE_OBJECT:
+            return "unknown_schema", f"fingerprint {value[2:10].hex()} is none of the schemas that we ship"
+        if value[:1] == b"\0":
+            number = int.from_bytes(value[1:5], "big")
+            nobody = "is not known: no registry is set (USAGE_STREAMS_REGISTRY_URL)"
+            return "unknown_schema", f"schema id {number} {self._refused.get(number, nobody)}"
+        return "undecodable", f"first byte 0x{value[0]:02x} is neither 0x00, 0xc3 0x01 nor an opening brace"
+
 
 def _named(frame: pl.DataFrame, records: Sequence[Record], dead: list[Dead]) -> pl.DataFrame:
     """Rows of `records` with the ids of those that are CloudEvents."""
@@ -222,21 +258,27 @@ def _too_large(record: Record) -> Dead:
     return Dead(record, "too_large", f"{len(record.value or b'')} bytes, at most {MAX_BYTES} are read")
 
 
-def _unknown(value: bytes) -> tuple[str, str]:
-    if not value:
-        return "empty", "the record has no value"
-    if value[:2] == SINGLE_OBJECT:
-        return "unknown_schema", f"fingerprint {value[2:10].hex()} is none of the schemas that we ship"
-    if value[:1] == b"\0":
-        return "unknown_schema", f"schema id {int.from_bytes(value[1:5], 'big')} is not in the registry"
-    return "undecodable", f"first byte 0x{value[0]:02x} is neither 0x00, 0xc3 0x01 nor an opening brace"
+def _misfit(schema: Any, wanted: pl.Schema) -> str:
+    """Why records of a writer schema cannot become our columns; empty when they can."""
+    if not isinstance(schema, dict) or schema.get("type") != "record":
+        return "is not a record"
+    for one in schema["fields"]:
+        name = one["name"]
+        try:
+            kind = _type_of(one["type"])
+        except (KeyError, TypeError):
+            return f"has a field {name} of a type that is not read: {str(one['type'])[:80]}"
+        if name in wanted and kind != wanted[name]:
+            return f"has a field {name} of another type than ours"
+    lacks = {*REQUIRED} - {one["name"] for one in schema["fields"]}
+    return f"lacks {', '.join(sorted(lacks))}" if lacks else ""
 
 
-def _why(body: bytes, schema: Any) -> tuple[str, str]:
+def _why(body: bytes, parsed: Any) -> tuple[str, str]:
     """A refused record, looked at alone for people; nothing of its content is repeated."""
     stream = io.BytesIO(body)
     try:
-        fastavro.schemaless_reader(stream, fastavro.parse_schema(schema))
+        fastavro.schemaless_reader(stream, parsed)
     except UnicodeDecodeError:
         return "invalid_utf8", "a string is not UTF-8"
     except Exception as error:
