@@ -9,6 +9,8 @@ from clickhouse_connect.driver.client import Client
 from streams.demo.expected import Expected
 from streams.warehouse.queries import run_query
 
+RUNS = "SELECT uniqExact(run_id) FROM usage.usage_events WHERE tenant_id = {t:String}"
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -54,6 +56,7 @@ def compare(client: Client, tenant: str, wanted: Expected, must_fire: set[tuple[
     """Every figure that the demo promises."""
     lines = [
         Line("events", wanted.events, stored(client, tenant)),
+        Line("runs", len(wanted.runs), int(_one(client, RUNS, tenant))),
         Line(
             "without a price",
             wanted.unpriced,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 
-from streams.demo.assign import assign
+from streams.demo.assign import Assigned, assign
 from streams.demo.traces import AZURE, MOONCAKE, text_of
 
 Tokens = dict[str, int]
@@ -24,21 +24,23 @@ class Expected:
 
     events: int = 0
     unpriced: int = 0
+    runs: set[str] = field(default_factory=set)
     tokens: Counter[str] = field(default_factory=Counter)
     by_team: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
     by_model: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
 
 
-def _azure() -> Iterator[tuple[str, str, Tokens]]:
+def _azure() -> Iterator[tuple[Assigned, Tokens]]:
+    start = Decimal(0)
     for number, row in enumerate(csv.DictReader(io.StringIO(text_of(AZURE)))):
-        yield (
-            "azure",
-            str(number),
-            {"input_uncached": int(row["ContextTokens"]), "output_visible": int(row["GeneratedTokens"])},
-        )
+        clock = [Decimal(part) for part in row["TIMESTAMP"].partition(" ")[2].split(":")]  # one day: no date needed
+        seconds = clock[0] * 3600 + clock[1] * 60 + clock[2]
+        start = start or seconds
+        tokens = {"input_uncached": int(row["ContextTokens"]), "output_visible": int(row["GeneratedTokens"])}
+        yield assign("azure", str(number), round((seconds - start) * 1000)), tokens
 
 
-def _mooncake() -> Iterator[tuple[str, str, Tokens]]:
+def _mooncake() -> Iterator[tuple[Assigned, Tokens]]:
     known: dict[int, None] = {}
     for line in text_of(MOONCAKE).splitlines():
         row = json.loads(line)
@@ -51,7 +53,7 @@ def _mooncake() -> Iterator[tuple[str, str, Tokens]]:
         known.update(dict.fromkeys(row["hash_ids"]))
         who = row["hash_ids"][1] if len(row["hash_ids"]) > 1 else row["hash_ids"][0]
         tokens = {"input_uncached": left, "input_cache_read": cached, "output_visible": row["output_length"]}
-        yield "mooncake", str(who), tokens
+        yield assign("mooncake", str(who), row["timestamp"]), tokens
 
 
 def prices_of(toml: str) -> dict[tuple[str, str], Decimal]:
@@ -67,9 +69,9 @@ def expected(toml: str) -> Expected:
     """toml: the catalog's prices. Exact: no sum here is ever rounded."""
     prices, found = prices_of(toml), Expected()
     with localcontext(prec=60):
-        for trace, who, tokens in (*_azure(), *_mooncake()):
-            a = assign(trace, who)
+        for a, tokens in (*_azure(), *_mooncake()):
             found.events += 1
+            found.runs.add(a.run)
             found.tokens.update(tokens)
             wanted = [(prices.get((a.model, bucket)), count) for bucket, count in tokens.items() if count]
             if any(price is None for price, _ in wanted):

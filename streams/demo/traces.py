@@ -10,7 +10,7 @@ from heapq import merge
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streams.demo.assign import assign
+from streams.demo.assign import Assigned, assign
 
 DATA = Path(__file__).with_name("data")
 AZURE, MOONCAKE = "AzureLLMInferenceTrace_conv.csv.xz", "conversation_trace.jsonl.xz"
@@ -38,7 +38,7 @@ def azure() -> Iterator[Sent]:
         tokens, made = int(row["ContextTokens"]), int(row["GeneratedTokens"])
         block = {"prompt_tokens": tokens, "completion_tokens": made, "total_tokens": tokens + made}
         at = round((moment - first).total_seconds() * 1000)
-        yield Sent(at, _event("azure", str(number), str(number), "openai.chat", block))
+        yield Sent(at, _event("azure", str(number), assign("azure", str(number), at), "openai.chat", block))
 
 
 def mooncake() -> Iterator[Sent]:
@@ -55,7 +55,8 @@ def mooncake() -> Iterator[Sent]:
             "cache_read_input_tokens": cached,
             "output_tokens": row["output_length"],
         }
-        event = _event("mooncake", str(number), _conversation(ids), "anthropic.messages", block)
+        assigned = assign("mooncake", _conversation(ids), row["timestamp"])
+        event = _event("mooncake", str(number), assigned, "anthropic.messages", block)
         yield Sent(row["timestamp"], event | {"conversation_id": f"c{_conversation(ids)}"})
 
 
@@ -64,8 +65,7 @@ def _conversation(ids: list[int]) -> str:
     return str(ids[1] if len(ids) > 1 else ids[0])
 
 
-def _event(trace: str, number: str, who: str, dialect: str, block: dict[str, int]) -> dict[str, Any]:
-    a = assign(trace, who)
+def _event(trace: str, number: str, a: Assigned, dialect: str, block: dict[str, int]) -> dict[str, Any]:
     return {
         "event_id": f"{trace}-{number}",
         "provider": a.provider,
@@ -76,6 +76,7 @@ def _event(trace: str, number: str, who: str, dialect: str, block: dict[str, int
         "environment": "production",
         "team": a.team,
         "user_id": a.user,
+        "run_id": a.run,
         "usage_source": "provider",
     }
 

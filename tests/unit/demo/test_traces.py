@@ -27,7 +27,7 @@ def test_cached_input_is_what_the_blocks_say() -> None:
 
 
 def test_a_conversation_stays_with_its_team_and_one_model_has_no_price() -> None:
-    assert assign("mooncake", "7") == assign("mooncake", "7")
+    assert assign("mooncake", "7", 0) == assign("mooncake", "7", 99)
     shares = Counter(f"{s.event['provider']}/{s.event['model']}" for s in azure())
     assert set(shares) == {name for _, name in MODELS["azure"]}
     assert 0.09 < shares[UNPRICED] / 19_366 < 0.11
