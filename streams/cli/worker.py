@@ -22,7 +22,7 @@ POLL_SECONDS = 0.1
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment in which a child finds the same settings."""
     given = {f"USAGE_STREAMS_{k.upper()}": str(v) for k, v in settings.model_dump().items()}
-    return {**os.environ, **given, "POLARS_MAX_THREADS": os.environ.get("POLARS_MAX_THREADS", "1")}
+    return {**os.environ, **given, "POLARS_MAX_THREADS": os.environ.get("POLARS_MAX_THREADS", "2")}
 
 
 def stage_command(stage: str) -> list[str]:

@@ -6,6 +6,7 @@ stricter than fastavro (boolean above 1, over-long varints), and a row that it r
 """
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -16,19 +17,57 @@ Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
 
 
-class Walk:
-    """Cursor over the records `[start, end)` of `data`; `bad` collects the rows that cannot be."""
+WORD = 8  # bytes that are looked at together
+ZIGZAG: Ints = np.array([(n >> 1) ^ -(n & 1) for n in range(128)], np.int64)
 
-    def __init__(self, data: Bytes, start: Ints, end: Ints) -> None:
-        self.data = np.append(data, np.uint8(0)) if len(data) == 0 else data
-        self.pos, self.end, self.bad = start.copy(), end, np.zeros(len(start), np.bool_)
+
+class Walk:
+    """Cursor over the records `[start, end)` of `data`; `bad` collects the rows that cannot be.
+
+    `rows` of a method are row numbers; `all` stands for every row and is not looked up. Behind the data lie zeros, so that a
+    look beyond the last record is harmless.
+    """
+
+    def __init__(self, data: bytes, start: Ints, end: Ints) -> None:
+        padded = data + bytes(WORD)
+        self.data: Bytes = np.frombuffer(padded, np.uint8)
+        self.words = np.ndarray(len(data) + 1, "<u8", padded, strides=(1,))  # the eight bytes from each position on
+        self.pos, self.end, self.bad = start, end, np.zeros(len(start), np.bool_)
+        self.all: Ints = np.arange(len(start))
         self.high: Ints = np.flatnonzero(self.data >= 128)
+
+    def _at(self, values: Ints, rows: Ints) -> Ints:
+        return values if rows is self.all else values[rows]
+
+    def _move(self, rows: Ints, pos: Ints) -> None:
+        """Positions are replaced, never changed in place: what `_at` gave stays as it was."""
+        if rows is self.all:
+            self.pos = pos
+        else:
+            self.pos = self.pos.copy()
+            self.pos[rows] = pos
+
+    def nulls(self, most: int) -> int:
+        """Skip up to `most` optional fields that are null in every row; how many were."""
+        word = self.words[self.pos]
+        if most < WORD:
+            word &= np.uint64((1 << (8 * most)) - 1)
+        union = int(np.bitwise_or.reduce(word))
+        empty = min(most, WORD) if not union else ((union & -union).bit_length() - 1) // 8
+        pos = self.pos + empty
+        if empty and (pos > self.end).any():
+            return 0  # a record ends here: field by field, so that it alone is bad
+        self.pos = pos
+        return empty
 
     def varint(self, rows: Ints) -> Ints:
         """Read one zigzag varint of each of `rows`."""
-        pos, end, last = self.pos[rows], self.end[rows], len(self.data) - 1
-        over = pos >= end
-        byte = self.data[np.minimum(pos, last)].astype(np.int64)
+        pos, end = self._at(self.pos, rows), self._at(self.end, rows)
+        over, first = pos >= end, self.data[pos]
+        if first.max(initial=0) < 128 and not over.any():  # as for nearly every length
+            self._move(rows, pos + 1)
+            return ZIGZAG[first]
+        byte = first.astype(np.int64)
         value, pos = byte & 0x7F, pos + 1
         more = np.flatnonzero((byte >= 128) & ~over)
         shift = 7
@@ -36,32 +75,35 @@ class Walk:
             run_over = pos[more] >= end[more]
             over[more[run_over]] = True
             more = more[~run_over]
-            byte = self.data[np.minimum(pos[more], last)].astype(np.int64)
+            byte = self.data[pos[more]].astype(np.int64)
             if shift >= 63:  # a tenth byte holds one bit; beyond that no 64-bit integer is meant
                 over[more[(byte > 1) | (shift > 63)]] = True
             value[more] |= np.left_shift(byte & 0x7F, min(shift, 63))
             pos[more] += 1
             more = more[(byte >= 128) & ~over[more]]
             shift += 7
-        self.pos[rows] = np.where(over, self.end[rows], pos)
-        self.bad[rows[over]] = True
+        if over.any():
+            pos = np.where(over, end, pos)
+            self.bad[rows[over]] = True
+        self._move(rows, pos)
         unsigned = value.view(np.uint64)
         return ((unsigned >> np.uint64(1)).astype(np.int64)) ^ -(value & 1)
 
     def string(self, rows: Ints) -> None:
         """Skip one string of each row; one that reaches beyond its record is bad, and so is one that is not UTF-8."""
         size = self.varint(rows)
-        pos = self.pos[rows]
-        wrong = (size < 0) | (size > self.end[rows] - pos)
-        self.bad[rows[wrong]] = True
-        stop = np.where(wrong, self.end[rows], pos + np.where(wrong, 0, size))
-        self.pos[rows] = stop
-        self._utf8(rows[~wrong], pos[~wrong], stop[~wrong])
+        pos, end = self._at(self.pos, rows), self._at(self.end, rows)
+        wrong = size.view(np.uint64) > (end - pos).view(np.uint64)  # a negative size is a very large one
+        stop = pos + size
+        if wrong.any():
+            self.bad[rows[wrong]] = True
+            stop = np.where(wrong, end, stop)
+        self._move(rows, stop)
+        if self.high.size:
+            self._utf8(rows[~wrong], pos[~wrong], stop[~wrong])
 
     def _utf8(self, rows: Ints, start: Ints, stop: Ints) -> None:
         """Only strings that hold a byte above 0x7f are looked at, one by one: they are few."""
-        if not self.high.size:
-            return
         first = np.searchsorted(self.high, start)
         holds = (first < self.high.size) & (self.high[np.minimum(first, self.high.size - 1)] < stop)
         for i in np.flatnonzero(holds).tolist():
@@ -92,20 +134,16 @@ class Walk:
 
     def optional(self, inner: Any, rows: Ints) -> bool:
         """Skip one value that may be null; False when all are. The branch is one byte: 0 null, 2 (zigzag 1) a value."""
-        pos = self.pos[rows]
-        branch = self.data[np.minimum(pos, len(self.data) - 1)]
-        inside = pos < self.end[rows]
-        if inside.all():
-            self.pos[rows] = pos + 1
-        else:
+        pos = self._at(self.pos, rows)
+        branch, inside = self.data[pos], pos < self._at(self.end, rows)
+        if not inside.all():
             self.bad[rows[~inside]] = True
-            self.pos[rows] = pos + inside
-        some = np.flatnonzero(branch)
-        if not some.size:
-            return False
-        is_value = (branch[some] == 2) & inside[some]
-        self.bad[rows[some[~is_value]]] = True
-        has = rows[some[is_value]]
+        self._move(rows, pos + inside)
+        is_value = (branch == 2) & inside
+        if is_value.all():
+            return self.value(inner, rows)
+        self.bad[rows[(branch != 0) & ~is_value]] = True
+        has = rows[is_value]
         return has.size > 0 and self.value(inner, has)
 
     def value(self, kind: Any, rows: Ints) -> bool:
@@ -116,9 +154,9 @@ class Walk:
             case "string":
                 self.string(rows)
             case "boolean":
-                over = self.pos[rows] >= self.end[rows]
-                self.bad[rows[over | (self.data[np.minimum(self.pos[rows], len(self.data) - 1)] > 1)]] = True
-                self.pos[rows] = np.minimum(self.pos[rows] + 1, self.end[rows])
+                pos, end = self._at(self.pos, rows), self._at(self.end, rows)
+                self.bad[rows[(pos >= end) | (self.data[pos] > 1)]] = True
+                self._move(rows, np.minimum(pos + 1, end))
             case ["null", inner]:
                 return self.optional(inner, rows)
             case {"type": "array", "items": {"fields": fields}}:
@@ -136,8 +174,17 @@ def well_formed(data: bytes, sizes: Ints, schema: Any) -> tuple[Bools, list[str]
     And the fields that hold something in any of them: the decoder may leave out the others.
     """
     end = np.cumsum(sizes)
-    walk = Walk(np.frombuffer(data, np.uint8), end - sizes, end)
-    rows = np.arange(len(sizes))
-    used = [field["name"] for field in schema["fields"] if walk.value(field["type"], rows)]
+    walk, fields, used, i = Walk(data, end - sizes, end), schema["fields"], list[str](), 0
+    while i < len(fields):
+        optional = sum(1 for _ in takewhile(_is_optional, fields[i : i + WORD]))
+        i += walk.nulls(optional) if optional > 1 else 0
+        if i < len(fields):
+            if walk.value(fields[i]["type"], walk.all):
+                used.append(fields[i]["name"])
+            i += 1
     good: Bools = ~walk.bad & (walk.pos == end)
     return good, used
+
+
+def _is_optional(field: Any) -> bool:
+    return isinstance(field["type"], list)

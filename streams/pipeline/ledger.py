@@ -130,8 +130,8 @@ def _halves(frame: pl.DataFrame, coverage: Coverage, stamp: Stamp, crc_of: Calla
     cut = int(frame["source_offset"][frame.height // 2]) - 1 if frame.height > 1 else coverage.base
     if not coverage.base < cut < coverage.to:
         cut = (coverage.base + coverage.to) // 2
-    low = pl.col("source_offset") <= cut
+    at = frame["source_offset"].search_sorted(cut, side="right")
     return [
-        *batches(frame.filter(low), coverage.between(coverage.base, cut), stamp, crc_of),
-        *batches(frame.filter(~low), coverage.between(cut, coverage.to), stamp, crc_of),
+        *batches(frame[:at], coverage.between(coverage.base, cut), stamp, crc_of),
+        *batches(frame[at:], coverage.between(cut, coverage.to), stamp, crc_of),
     ]

@@ -49,7 +49,8 @@ def _priced(lines: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
 
 
 def price_lines(lines: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
-    """Lines (source_offset, provider, sku_model, event_time, bucket, quantity) with price and amount, sorted again."""
+    """Lines (source_offset, provider, sku_model, event_time, bucket, quantity) with price and amount, in their order."""
+    lines = lines.with_row_index("line")
     names = [*lines.columns, "price_id", "unit_price", "currency"]
     priced = _priced(lines, prices).select(names)
     again = priced.filter(pl.col("price_id").is_null() & pl.col("bucket").is_in(list(SAME_RATE)))
@@ -58,8 +59,8 @@ def price_lines(lines: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
             asked=pl.col("bucket"), bucket=pl.col("bucket").replace(SAME_RATE)
         )
         other = _priced(as_other, prices).with_columns(bucket=pl.col("asked")).select(names)
-        priced = pl.concat([priced.join(again, on=["source_offset", "bucket"], how="anti"), other])
-    return priced.with_columns(amount=pl.col("unit_price") * pl.col("quantity")).sort("source_offset", "bucket")
+        priced = pl.concat([priced.join(again, on="line", how="anti"), other])
+    return priced.sort("line").with_columns(amount=pl.col("unit_price") * pl.col("quantity")).drop("line")
 
 
 def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
@@ -83,9 +84,10 @@ def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
         paid=(pl.col("unit_price") > 0).any(),
     )
     reasons = usage.problems.group_by("source_offset", maintain_order=True).agg(reasons=pl.col("reason"))
-    whole = events.join(sums, on="source_offset", how="left", maintain_order="left").join(
-        reasons, on="source_offset", how="left", maintain_order="left"
-    )
+    found = events.select("source_offset")  # alone: a join copies every column that it is given
+    for part in (sums, reasons):
+        found = found.join(part, on="source_offset", how="left", maintain_order="left")
+    whole = events.hstack(found.drop("source_offset"))
     absurd = pl.format("inconsistent: the cost would be {}, beyond 10^12", pl.col("cost").cast(pl.String))
     whole = whole.with_columns(
         reasons=pl.when(pl.col("cost") > MAX_COST)

@@ -62,23 +62,27 @@ def _of_dialect(name: str, offsets: Sequence[int], blocks: Sequence[str], proble
     if dialect is None:
         problems += [(offset, f"unknown_dialect: {name}") for offset in offsets]
         return pl.DataFrame(schema=LINES)
-    decode, amounts, rows, kept = DECODE[name], dialect.amounts, list[tuple[int, ...]](), list[int]()
-    for offset, block in zip(offsets, blocks, strict=True):
-        try:
-            row = amounts(decode(block))
-        except (Inconsistent, msgspec.MsgspecError, RecursionError, ValueError):
-            row = (-1,)
-        if min(row) < 0 or max(row) > LIMIT:
-            problems.append((offset, str(read_block(name, block))))
-        else:
-            rows.append(row)
-            kept.append(offset)
+    decode, amounts, rows = DECODE[name], dialect.amounts, list[tuple[int, ...]]()
     width = len(dialect.buckets)
-    matrix = np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width).reshape(-1, width)
+    unreadable = (-1,) * width
+    for block in blocks:
+        try:
+            rows.append(amounts(decode(block)))
+        except (Inconsistent, msgspec.MsgspecError, RecursionError, ValueError):
+            rows.append(unreadable)
+    try:
+        matrix = np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width).reshape(-1, width)
+    except OverflowError:  # a count beyond 64 bits
+        rows = [row if max(row) <= LIMIT else unreadable for row in rows]
+        matrix = np.array(rows, np.int64)
+    wrong = ((matrix < 0) | (matrix > LIMIT)).any(axis=1)
+    if wrong.any():
+        problems += [(offsets[i], str(read_block(name, blocks[i]))) for i in np.flatnonzero(wrong).tolist()]
+        matrix[wrong] = 0
     row_of, bucket_of = np.nonzero(matrix)
     return pl.DataFrame(
         {
-            "source_offset": np.asarray(kept, np.int64)[row_of],
+            "source_offset": np.asarray(offsets, np.int64)[row_of],
             "bucket": pl.Series(dialect.buckets, dtype=pl.String).gather(bucket_of),
             "quantity": matrix[row_of, bucket_of],
         },
@@ -89,12 +93,15 @@ def _of_dialect(name: str, offsets: Sequence[int], blocks: Sequence[str], proble
 def normalise(events: pl.DataFrame) -> Usage:
     """events: source_offset, usage_dialect, usage_json, quantities, provider_total_tokens."""
     problems: Problems = []
-    blocks = events.filter(pl.col("usage_json").is_not_null()).select("source_offset", "usage_dialect", "usage_json")
+    blocks = events.select("source_offset", "usage_dialect", "usage_json").drop_nulls("usage_json")
     found = [
-        _of_dialect(str(name), part["source_offset"].to_list(), part["usage_json"].to_list(), problems)
-        for (name,), part in blocks.group_by("usage_dialect", maintain_order=True)
+        _of_dialect(
+            str(part["usage_dialect"][0]), part["source_offset"].to_list(), part["usage_json"].to_list(), problems
+        )
+        for part in blocks.partition_by("usage_dialect", maintain_order=True)
     ]
-    own = events.filter(pl.col("usage_json").is_null() & (pl.col("quantities").list.len() > 0))
+    own = events.select("source_offset", "usage_json", "quantities")
+    own = own.filter(pl.col("usage_json").is_null() & (pl.col("quantities").list.len() > 0))
     if own.height:
         items = own.select("source_offset", "quantities").explode("quantities").unnest("quantities")
         given = items.group_by("source_offset", "bucket").agg(quantity=pl.col("amount").sum())
@@ -108,7 +115,7 @@ def normalise(events: pl.DataFrame) -> Usage:
 
 def _totals_missed(events: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     """Events whose token buckets do not add up to the total that the provider reported."""
-    told = events.filter(pl.col("provider_total_tokens").is_not_null()).select("source_offset", "provider_total_tokens")
+    told = events.select("source_offset", "provider_total_tokens").drop_nulls("provider_total_tokens")
     if not told.height:
         return pl.DataFrame(schema=PROBLEMS)
     tokens = lines.filter(pl.col("bucket").str.contains("^(input|output)_")).group_by("source_offset")
