@@ -21,7 +21,7 @@ FIRST = {
 NEXT = """\
 catalog in {folder}: tenants, prices, budgets, rules; every file says what it is for
 next:
-  usage-streams up                                    # Kafka, ClickHouse and the worker, here
+  usage-streams up --detach                           # Kafka, ClickHouse and the worker, here
   usage-streams apply {folder}
   usage-streams emit {folder}/first-event.jsonl
   usage-streams price {folder}/first-event.jsonl --catalog {folder}"""

@@ -138,12 +138,24 @@ def register(app: typer.Typer) -> None:
     def up(
         data: Path = typer.Option(DATA, help="Folder of everything that is kept."),
         stages: str = typer.Option(",".join(STAGES), help="Stages to run, comma separated; empty for none."),
+        detach: bool = typer.Option(False, "--detach", "-d", help="Return once it is up; `down` stops it."),
     ) -> None:
         """Run Kafka, the ClickHouse engine and the worker here. Example: [bold]usage-streams up --data /tmp/usage[/bold]"""
         names = [s for s in stages.split(",") if s]
         if unknown := sorted({*names} - {*STAGES}):
             raise typer.BadParameter(f"stage {unknown[0]}: unknown; choose from {', '.join(STAGES)}")
-        raise typer.Exit(run_stack(data, names))
+        if not detach:
+            raise typer.Exit(run_stack(data, names))
+        try:
+            started = bring_up(data, names)
+        except NotUp as error:
+            typer.echo(f"usage-streams: {error}", err=True)
+            raise typer.Exit(2) from error
+        found = json.loads((data / STACK).read_text())
+        typer.echo(
+            f"{'up' if started else 'was up already'}: kafka {found['bootstrap']}, clickhouse {found['clickhouse_url']};"
+            f" data and logs in {data}; `usage-streams down` stops it"
+        )
 
     @app.command("down")
     def down(data: Path = typer.Option(DATA, help="Folder of the stack.")) -> None:

@@ -1,18 +1,60 @@
-"""The README knows every setting and every topic."""
+"""The README knows every setting, topic, command, metric and question; its commands are run in tests/integration."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import prometheus_client as prometheus
+
+from streams import metrics
+from streams.cli import main
 from streams.kafka.topics import topics
+from streams.resources import sql_folder
 from streams.settings import Settings
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
-def test_every_setting_is_listed_with_its_default() -> None:
+def settings() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
-        assert f"| `USAGE_STREAMS_{name.upper()}` | `{field.default}` | {field.description} |" in README
+        yield f"| `USAGE_STREAMS_{name.upper()}` | `{field.default}` | {field.description} |"
+
+
+def commands() -> Iterator[str]:
+    if not main.app.registered_commands:
+        main.mount()
+    for command in main.app.registered_commands:
+        text = " ".join((command.callback.__doc__ or "").split())
+        yield f"| `{command.name}` | {text.partition(' Example:')[0]} |"
+
+
+def named_metrics() -> Iterator[str]:
+    for value in vars(metrics).values():
+        if isinstance(value, prometheus.metrics.MetricWrapperBase):
+            [found] = value.describe()
+            name = found.name + ("_total" if found.type == "counter" else "")
+            yield f"| `{name}` | {found.documentation} |"
+
+
+def questions() -> Iterator[str]:
+    for path in sorted((sql_folder() / "queries").glob("*.sql")):
+        yield f"| `{path.stem}` | {path.read_text().splitlines()[0].removeprefix('-- Question: ')} |"
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    assert [row for row in settings() if row not in README] == []
 
 
 def test_every_topic_is_listed() -> None:
-    for topic in topics(Settings()):
-        assert f"`{topic.name}`" in README
+    assert [topic.name for topic in topics(Settings()) if f"`{topic.name}`" not in README] == []
+
+
+def test_every_command_is_listed_with_what_its_help_says() -> None:
+    assert [row for row in commands() if row not in README] == []
+
+
+def test_every_metric_is_listed() -> None:
+    assert [row for row in named_metrics() if row not in README] == []
+
+
+def test_every_named_question_is_listed() -> None:
+    assert [row for row in questions() if row not in README] == []

@@ -1,0 +1,74 @@
+"""Every command of the README is run, in its order, as a newcomer would."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from streams.cli.up import take_down
+from tests.support.stages import until
+
+pytestmark = pytest.mark.integration
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path
+    take_down(tmp_path / ".usage-streams")
+
+
+def shell(script: str, home: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-e", "-x", "-c", script], cwd=home, env=os.environ | {"PATH": path}, capture_output=True, text=True,
+        timeout=200, check=False,
+    )  # fmt: skip
+
+
+def test_the_make_commands_are_targets() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z]+)", README))
+
+    assert {"demo", "test", "bench"} <= named <= targets  # demo: test_demo.py; test: this very run
+
+
+def test_the_first_event_works_as_it_is_written(home: Path) -> None:
+    [script] = [b for b in blocks("sh") if "usage-streams" in b]
+    up_to_status, rest = script.split("usage-streams status", 1)
+    assert rest.rstrip().endswith("usage-streams down")
+
+    first = shell(up_to_status, home)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert '"pricing_status": "priced"' in first.stdout
+    python = home / "send.py"
+    stack = json.loads((home / ".usage-streams" / "stack.json").read_text())
+    [code] = blocks("python")
+    python.write_text(code.replace("127.0.0.1:9092", stack["bootstrap"]))
+    sent = subprocess.run([sys.executable, str(python)], capture_output=True, text=True, timeout=60, check=False)
+    assert sent.returncode == 0, sent.stderr
+
+    def stored() -> bool:
+        said = shell("usage-streams status --json", home)
+        found = json.loads(said.stdout)["conservation"] if said.returncode == 0 else {}
+        return (found.get("rated"), found.get("stored"), found.get("difference")) == (2, 2, 0)
+
+    until(stored, 60, "two events stored", lambda: shell("usage-streams status", home).stdout)
+    tail = "usage-streams tail budgets --no-follow"
+    until(lambda: '"verdict"' in shell(tail, home).stdout, 60, "a verdict", lambda: shell(tail, home).stderr)
+    second = shell(f"usage-streams status{rest}", home)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "stored 2; difference 0" in second.stdout
+    assert "search" in second.stdout
+    assert '"verdict": "allow"' in second.stdout
+    assert second.stdout.rstrip().endswith("stopped")
