@@ -11,14 +11,7 @@ from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog
 from streams.kafka.client import KafkaClient
 from streams.kafka.transport import ChunkTransport
-from streams.settings import Settings
-
-STAGES = ("meter", "watch", "warehouse")
-
-
-def group_of(settings: Settings, stage: str) -> str:
-    """The consumer group of a stage."""
-    return f"{settings.group}-{stage}"
+from streams.settings import STAGES, Settings, group_of
 
 
 def create_app(settings: Settings, stage: str) -> Any:

@@ -5,6 +5,8 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+STAGES = ("meter", "watch", "warehouse")
+
 
 class SettingsError(Exception):
     """A setting cannot be used; the message names each with its remedy."""
@@ -53,3 +55,8 @@ def load_settings(**given: object) -> Settings:
             for e in error.errors()
         ]
         raise SettingsError("\n".join(lines)) from error
+
+
+def group_of(settings: Settings, stage: str) -> str:
+    """The consumer group of a stage."""
+    return f"{settings.group}-{stage}"

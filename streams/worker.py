@@ -16,9 +16,9 @@ import structlog
 from prometheus_client import start_http_server
 
 from streams import logs
-from streams.app import STAGES, create_app
+from streams.app import create_app
 from streams.kafka.client import BrokerAway, answers
-from streams.settings import SettingsError, load_settings
+from streams.settings import STAGES, SettingsError, load_settings
 
 log = structlog.get_logger()
 FRAME_THREADS = 2

@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from streams.app import STAGES
 from streams.catalog.base_prices import with_base
 from streams.cli.apply import publish, read_folder
 from streams.cli.running import STACK, find_settings
@@ -26,7 +25,7 @@ from streams.demo import actual, expected, traces
 from streams.demo.assign import UNPRICED
 from streams.demo.replay import kill_stage, replay
 from streams.resources import catalog_folder
-from streams.settings import Settings
+from streams.settings import STAGES, Settings
 from streams.warehouse.client import connect
 
 WAIT_SECONDS = 120

@@ -31,15 +31,16 @@ def root(
     """Meter LLM usage on streams: what it costs, who causes it, who may still spend."""
 
 
-def mount() -> None:
-    """Give every verb's module its place; a module has `register(app)`."""
-    for verb in VERBS:
+def mount(asked: str = "") -> None:
+    """Give every verb's module its place, or the asked one alone, which starts sooner; a module has `register(app)`."""
+    asked = {"down": "up"}.get(asked, asked)
+    for verb in [asked] if asked in VERBS else VERBS:
         importlib.import_module(f"streams.cli.{verb}").register(app)
 
 
 def main() -> None:
     """The console script."""
-    mount()
+    mount(sys.argv[1] if len(sys.argv) > 1 else "")
     for library in ("aiokafka", "clickhouse_connect"):
         logging.getLogger(library).addHandler(logging.NullHandler())  # what goes wrong is said below, in one line
     try:

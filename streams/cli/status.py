@@ -12,13 +12,12 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
 from rich.table import Table
 
-from streams.app import group_of
 from streams.cli.running import STACK, find_settings
 from streams.cli.screen import console
 from streams.jobs.conservation import accounts, conservation
 from streams.kafka.client import KafkaClient
 from streams.outside import Away
-from streams.settings import Settings
+from streams.settings import Settings, group_of
 from streams.warehouse.client import connect
 
 MIB = "MiB"

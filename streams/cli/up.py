@@ -14,12 +14,11 @@ import psutil
 import typer
 from aiokafka.errors import KafkaError
 
-from streams.app import STAGES
 from streams.cli.running import STACK
 from streams.cli.topics import prepare
 from streams.cli.worker import environment_of, stage_command
 from streams.outside import Away
-from streams.settings import load_settings
+from streams.settings import STAGES, load_settings
 
 DATA = Path(os.environ.get("USAGE_STREAMS_DATA", ".usage-streams"))
 READY_SECONDS = 600  # the first start downloads

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import typer
 
-from streams.app import STAGES
 from streams.cli.running import find_settings
 from streams.kafka.client import answers
-from streams.settings import Settings
+from streams.settings import STAGES, Settings
 
 POLL_SECONDS = 0.1
 

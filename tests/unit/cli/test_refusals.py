@@ -1,0 +1,82 @@
+"""A broken environment is one line with a remedy and exit code 2; nothing is half-applied. As the console script says it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streams.embedded.ports import free_port
+
+RUN = [sys.executable, "-m", "streams.cli.main"]
+NOBODY = f"127.0.0.1:{free_port(0)}"
+PRICE = """
+[[prices]]
+provider = "openai"
+model = "m"
+bucket = "input_uncached"
+unit_price = "0.000001"
+effective_from = {day}T00:00:00Z
+source = "test"
+"""
+
+
+def refused(*arguments: str, **environment: str) -> str:
+    """What it says on standard error, in one line; nothing on standard output."""
+    import os
+
+    done = subprocess.run(
+        [*RUN, *arguments], env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    [line] = done.stderr.strip().splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("topics",), ("emit", "-"), ("tail", "--no-follow"), ("worker", "--stages", "meter")]
+)
+def test_no_broker(arguments: tuple[str, ...]) -> None:
+    assert refused(*arguments, USAGE_STREAMS_BOOTSTRAP=NOBODY) == (
+        f"usage-streams: kafka {NOBODY}: no broker answers; start one with `usage-streams up` or set USAGE_STREAMS_BOOTSTRAP"
+    )
+
+
+@pytest.mark.parametrize("arguments", [("query", "cost_by_team"), ("migrate",)])
+def test_no_warehouse_and_no_password_in_the_message(arguments: tuple[str, ...]) -> None:
+    assert refused(*arguments, "--clickhouse-url", f"http://me:secret@{NOBODY}") == (
+        f"usage-streams: clickhouse {NOBODY}: does not answer; start one with `usage-streams up` or set"
+        " USAGE_STREAMS_CLICKHOUSE_URL"
+    )
+
+
+def test_a_wrong_setting() -> None:
+    assert "set USAGE_STREAMS_CHUNK" in refused("topics", USAGE_STREAMS_CHUNK="many")
+
+
+def test_a_java_that_cannot_run_kafka(tmp_path: Path) -> None:
+    assert "unset it to use the wheel's" in refused("up", "--data", str(tmp_path), JAVA_HOME="/nowhere")
+
+
+def test_prices_that_overlap_are_refused_before_anything_is_published(tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text(PRICE.format(day="2026-01-01") + PRICE.format(day="2026-02-01"))
+
+    said = refused("apply", str(tmp_path), "--yes", "--bootstrap", NOBODY)  # says so before it looks for a broker
+
+    assert "openai/m/input_uncached" in said
+    assert "overlaps" in said
+
+
+def test_a_catalog_that_is_not_there() -> None:
+    assert "`usage-streams init DIR` writes one" in refused("apply", "/nowhere")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert "nothing.jsonl" in refused("price", str(tmp_path / "nothing.jsonl"))
+
+
+def test_a_folder_where_data_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    assert "file" in refused("up", "--data", str(tmp_path / "file" / "data"))
