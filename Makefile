@@ -44,8 +44,8 @@ type: setup ## mypy, strict
 bench: setup ## rates and CPU per event, as ratios of one run; the last line is one JSON object
 	@$(BIN)/python -m tests.bench.meter $(ARGS)
 
-chaos: setup ## kill, stall and duplicate on a live stack, then compare to the last digit
-	@$(BIN)/python -m pytest -m chaos $(ARGS)
+chaos: setup ## kill, stall and duplicate on a live stack; the last line is one JSON object
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 lock: $(BIN)/uv ## resolve requirements.lock anew (hashes, no addresses)
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --all-extras --group dev pyproject.toml -o requirements.lock

@@ -3,7 +3,8 @@
 `--stack=docker` runs the same tests against containers; where Docker is not there, that fails instead of passing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from clickhouse_connect.driver.client import Client
 
 from streams.settings import Settings, load_settings
 from tests.support.stages import Stage
+from tests.support.traffic import Sent, compare
+
+Check = Callable[[Sent, dict[str, int | None], Sequence[Stage]], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,6 +91,12 @@ def client(settings: Settings) -> Iterator[Client]:
     client = connect(settings.clickhouse_url)
     yield client
     client.close()
+
+
+@pytest.fixture
+def check(settings: Settings, client: Client, record_property: Callable[[str, object], None]) -> Check:
+    """`compare` on this stack; `make chaos` reports the difference."""
+    return partial(compare, settings, client, record_property)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """`usage-streams up` and `down`: the local stack, in the foreground or behind."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -121,12 +122,12 @@ def take_down(folder: Path, seconds: float = 60) -> bool:
     pid = pid_of(folder)
     if not pid:
         return False
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         process.terminate()
         process.wait(seconds)
-    except psutil.NoSuchProcess:
-        return True
+    for ours in _behind:
+        ours.poll()  # one that this process started is reaped
     return True
 
 

@@ -51,7 +51,7 @@ def main(stage: str, moment: str, count: int) -> int:
         if moment == "insert":
             step()
 
-    PartitionLog.append, ChunkConsumer._commit = dying_append, dying_commit  # type: ignore[method-assign,assignment]
+    PartitionLog.append, ChunkConsumer._commit = dying_append, dying_commit  # type: ignore[method-assign]
     insert.insert_frame = dying_insert
     return worker.main([stage])
 

@@ -11,7 +11,7 @@ from clickhouse_connect.driver.client import Client
 
 from streams.cli.worker import environment_of
 from streams.settings import Settings
-from tests.integration.test_stages import check
+from tests.conftest import Check
 from tests.support.stages import Stage
 from tests.support.traffic import account, produce
 
@@ -35,6 +35,7 @@ def test_a_stage_that_dies_between_two_steps(
     client: Client,
     stage: Callable[..., Stage],
     tmp_path: Path,
+    check: Check,
     stage_name: str,
     moment: str,
     count: int,
@@ -51,7 +52,7 @@ def test_a_stage_that_dies_between_two_steps(
 
     assert dying.wait(60) == -9, (tmp_path / "dying.log").read_text()[-3000:]
     heir = stage(stage_name, worker_id="dying")
-    check(settings, client, sent, before, [*others, heir])
+    check(sent, before, [*others, heir])
     rows = client.query(
         "SELECT count(), uniqExact(alert_id) FROM usage.alerts_rows FINAL WHERE tenant_id = {t:String} AND state = 'firing'",
         parameters={"t": tenant},

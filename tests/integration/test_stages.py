@@ -8,8 +8,9 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from streams.settings import Settings
+from tests.conftest import Check
 from tests.support.stages import Stage, until
-from tests.support.traffic import Sent, account, budget_use, produce, stored_costs, stored_events
+from tests.support.traffic import Sent, account, produce, stored_events
 
 pytestmark = pytest.mark.integration
 Start = Callable[..., Stage]
@@ -19,36 +20,15 @@ def stored_at_least(client: Client, count: int) -> bool:
     return stored_events(client, "killed") >= count
 
 
-def check(settings: Settings, client: Client, sent: Sent, before: dict[str, int | None], stages: list[Stage]) -> None:
-    """Wait until everything is there, then compare to the last digit."""
-
-    def logs() -> str:
-        return "\n".join(s.said()[-2000:] for s in stages)
-
-    until(lambda: stored_events(client, sent.tenant) >= sent.good, 60, f"{sent.good} events of {sent.tenant}", logs)
-    until(lambda: set(budget_use(client, sent.tenant).items()) == set(sent.costs().items()), 20, "budgets exact", logs)
-    assert stored_events(client, sent.tenant) == sent.good
-    assert stored_costs(client, sent.tenant) == sent.costs()
-    rows = client.query("SELECT count() FROM usage.rated_rows FINAL").result_rows[0][0]
-    after = asyncio.run(account(settings, rows))
-    assert after["difference"] == 0
-    gained = {k: (after[k] or 0) - (before[k] or 0) for k in ("produced", "rated", "duplicate", "dead", "lost")}
-    assert gained == {
-        "produced": sent.total,
-        "rated": sent.good,
-        "duplicate": sent.repeats,
-        "dead": sent.poison,
-        "lost": 0,
-    }
-
-
-def test_what_is_produced_is_what_sql_and_budgets_say(settings: Settings, client: Client, stage: Start) -> None:
+def test_what_is_produced_is_what_sql_and_budgets_say(
+    settings: Settings, client: Client, stage: Start, check: Check
+) -> None:
     before = asyncio.run(account(settings))
     stages = [stage(name) for name in ("meter", "watch", "warehouse")]
 
     sent = asyncio.run(produce(settings, "plain", 6_000))
 
-    check(settings, client, sent, before, stages)
+    check(sent, before, stages)
     rows = client.query(
         "SELECT countIf(pricing_status = 'unpriced'), countIf(effective_cost = 0) FROM usage.usage_events"
         " WHERE tenant_id = 'plain'"
@@ -60,7 +40,7 @@ def test_what_is_produced_is_what_sql_and_budgets_say(settings: Settings, client
 
 @pytest.mark.chaos
 def test_stages_killed_at_any_moment_lose_nothing_and_count_nothing_twice(
-    settings: Settings, client: Client, stage: Start
+    settings: Settings, client: Client, stage: Start, check: Check
 ) -> None:
     before, sent = asyncio.run(account(settings)), Sent("killed")
     live = {name: stage(name, worker_id="k") for name in ("meter", "watch", "warehouse")}
@@ -74,11 +54,13 @@ def test_stages_killed_at_any_moment_lose_nothing_and_count_nothing_twice(
         live[name] = stage(name, worker_id="k")
         spare.append(live[name])
 
-    check(settings, client, sent, before, spare)
+    check(sent, before, spare)
 
 
 @pytest.mark.chaos
-def test_workers_join_and_leave_and_share_the_partitions(settings: Settings, client: Client, stage: Start) -> None:
+def test_workers_join_and_leave_and_share_the_partitions(
+    settings: Settings, client: Client, stage: Start, check: Check
+) -> None:
     before, sent = asyncio.run(account(settings)), Sent("shared")
     stages = [stage(name) for name in ("meter", "watch", "warehouse")]
     asyncio.run(produce(settings, "shared", 3_000, 0, sent))
@@ -89,11 +71,11 @@ def test_workers_join_and_leave_and_share_the_partitions(settings: Settings, cli
         assert one.stop() == 0, one.said()
     asyncio.run(produce(settings, "shared", 3_000, 6_000, sent))
 
-    check(settings, client, sent, before, [*stages, *joined])
+    check(sent, before, [*stages, *joined])
 
 
 @pytest.mark.chaos
-def test_a_zombie_that_wakes_up_harms_nothing(settings: Settings, client: Client, stage: Start) -> None:
+def test_a_zombie_that_wakes_up_harms_nothing(settings: Settings, client: Client, stage: Start, check: Check) -> None:
     before, sent = asyncio.run(account(settings)), Sent("zombie")
     zombies = [stage(name) for name in ("meter", "watch", "warehouse")]
     asyncio.run(produce(settings, "zombie", 2_000, 0, sent))
@@ -108,4 +90,4 @@ def test_a_zombie_that_wakes_up_harms_nothing(settings: Settings, client: Client
         zombie.thaw()
     asyncio.run(produce(settings, "zombie", 2_000, 4_000, sent))
 
-    check(settings, client, sent, before, [*zombies, *heirs])
+    check(sent, before, [*zombies, *heirs])

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -13,6 +14,7 @@ from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.settings import Settings
 from tests.support.events import ENCODE, event, text
+from tests.support.stages import Stage, until
 
 COST = Decimal("0.00000175") * 100 + Decimal("0.000014") * 20  # of tests.support.events.OPENAI_USAGE with gpt-5.2
 TEAMS = 5
@@ -99,3 +101,34 @@ def budget_use(client: Client, tenant: str) -> dict[str, Decimal]:
         parameters={"t": tenant},
     ).result_rows
     return {str(scope).rpartition("=")[2]: used for scope, used in rows}
+
+
+def compare(
+    settings: Settings,
+    client: Client,
+    record_property: Callable[[str, object], None],
+    sent: Sent,
+    before: dict[str, int | None],
+    stages: Sequence[Stage],
+) -> None:
+    """Wait until everything of `sent` is there, then compare to the last digit; `before` is the account before it."""
+
+    def logs() -> str:
+        return "\n".join(s.said()[-2000:] for s in stages)
+
+    until(lambda: stored_events(client, sent.tenant) >= sent.good, 60, f"{sent.good} events of {sent.tenant}", logs)
+    until(lambda: set(budget_use(client, sent.tenant).items()) == set(sent.costs().items()), 20, "budgets exact", logs)
+    assert stored_events(client, sent.tenant) == sent.good
+    assert stored_costs(client, sent.tenant) == sent.costs()
+    rows = client.query("SELECT count() FROM usage.rated_rows FINAL").result_rows[0][0]
+    after = asyncio.run(account(settings, rows))
+    record_property("difference", after["difference"])
+    assert after["difference"] == 0
+    gained = {k: (after[k] or 0) - (before[k] or 0) for k in ("produced", "rated", "duplicate", "dead", "lost")}
+    assert gained == {
+        "produced": sent.total,
+        "rated": sent.good,
+        "duplicate": sent.repeats,
+        "dead": sent.poison,
+        "lost": 0,
+    }
