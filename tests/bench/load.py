@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import cycle
 
 from confluent_kafka import Producer
 
@@ -54,7 +55,7 @@ def bodies(as_json: bool) -> list[bytes]:
 
 def records(count: int, as_json: bool = False, bad: float = 0.0) -> Iterator[bytes]:
     """`count` records; a share `bad` of them: half cut short, a quarter random bytes, a quarter with bytes behind."""
-    rng, made = random.Random(11), bodies(as_json)
+    rng, made, kinds = random.Random(11), bodies(as_json), cycle(("cut", "cut", "random", "longer"))
     places = [body.index(b"bench-0000000000") + 6 for body in made]
     every = round(1 / bad) if bad else 0
     for number in range(count):
@@ -62,14 +63,13 @@ def records(count: int, as_json: bool = False, bad: float = 0.0) -> Iterator[byt
         body, place = made[at], places[at]
         value = body[:place] + f"{number:010d}".encode() + body[place + 10 :]
         if every and number % every == 0:
-            kind = rng.randrange(4)
-            value = (
-                value[: rng.randrange(11, len(value))]
-                if kind < 2
-                else value + b"\0\1"
-                if kind == 2
-                else rng.randbytes(200)
-            )
+            match next(kinds):
+                case "cut":
+                    value = value[: rng.randrange(11, len(value))]
+                case "random":
+                    value = rng.randbytes(200)
+                case "longer":
+                    value += b"\0\1"
         yield value
 
 

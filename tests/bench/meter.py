@@ -16,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from streams.catalog.models import Budget, Calendar, Catalog, Price
@@ -25,7 +26,9 @@ from streams.cli.up import bring_up, take_down
 from streams.cli.worker import environment_of, stage_command
 from streams.jobs.conservation import accounts, conservation
 from streams.kafka.client import KafkaClient
-from streams.settings import Settings
+from streams.kafka.commits import committed_offsets
+from streams.pipeline.seen import SeenSet
+from streams.settings import Settings, group_of
 from tests.bench import latency
 from tests.bench.load import MODELS, fill
 
@@ -64,7 +67,7 @@ class Bench:
         return {"rate": found["events"] / found["seconds"], "cpu_us": found["cpu_us"], "events": found["events"]}
 
     def meter(self, count: int) -> Row:
-        """The real worker, from the first covered event to the last one with its totals acknowledged and committed."""
+        """The real worker, from before its first batch until the totals of the last one are acknowledged; then committed."""
         log = (self.folder / "bench-meter.log").open("ab")
         process = subprocess.Popen(stage_command("meter"), env=environment_of(self.settings), stdout=log, stderr=log)
         try:
@@ -94,10 +97,16 @@ class Bench:
                     first = start
                 covered = sum([await self._mark(kafka, p, end) for p, end in zip(parts, ends, strict=True)])
                 await asyncio.sleep(0.05)
+            while not await self._totals_hold(kafka, dict(zip(parts, ends, strict=True))):
+                await asyncio.sleep(0.05)
             wall, cpu = (
                 b - a for a, b in zip(first or now, (time.perf_counter(), sum(process.cpu_times()[:2])), strict=True)
             )
-            found = await accounts(kafka, f"{self.settings.group}-meter", 0)
+            async with asyncio.timeout(30):  # commits come once a second, so they do not end the clock
+                group = group_of(self.settings, "meter")
+                while sum((await committed_offsets(self.settings.bootstrap, group)).values()) < count:
+                    await asyncio.sleep(0.2)
+            found = await accounts(kafka, group, 0)
             account = conservation(found, None)
             memory = process.memory_info().rss >> 20
             return {
@@ -118,6 +127,20 @@ class Bench:
         async for message in kafka.log("usage.rated", partition).read(end - 1, end):
             return int(dict(message.headers)["to"]) + 1
         return 0
+
+    @staticmethod
+    async def _totals_hold(kafka: KafkaClient, ends: dict[int, int]) -> bool:
+        """Does every partition of totals hold the last message of every partition of the ledger?"""
+        for q in await kafka.partitions("usage.totals"):
+            log = kafka.log("usage.totals", q)
+            begin, end = await log.bounds()
+            last: dict[int, int] = {}
+            async for message in log.read(max(begin, end - 64), end):
+                headers = dict(message.headers)
+                last[int(headers["p"])] = int(headers["at"])
+            if any(last.get(p, -1) != end - 1 for p, end in ends.items()):
+                return False
+        return True
 
     def close(self) -> None:
         take_down(self.folder)
@@ -172,9 +195,9 @@ def ratios(rows: dict[str, Row]) -> dict[str, float]:
 
 
 def memory(root: Path) -> dict[str, int]:
-    """Resident MiB of the meter after 1 and after 5 million events of one topic; the seen set explains 18 bytes an event."""
+    """Resident MiB of the meter after 1 and after 5 million events of one topic, and what its seen set holds of that."""
     bench = Bench(root / "memory")
-    found = {}
+    found: dict[str, int] = {}
     fill(bench.settings.bootstrap, "usage.events", 1_000_000)
     found["rss_mib_1m"] = bench.meter(1_000_000)["rss_mib"]
     bench.close()
@@ -182,8 +205,20 @@ def memory(root: Path) -> dict[str, int]:
     fill(bench.settings.bootstrap, "usage.events", 5_000_000)
     found["rss_mib_5m"] = bench.meter(5_000_000)["rss_mib"]
     bench.close()
-    print(f"memory        {found['rss_mib_1m']} MiB after 1 million, {found['rss_mib_5m']} MiB after 5 million")
+    found |= {"seen_mib_1m": seen_mib(1_000_000), "seen_mib_5m": seen_mib(5_000_000)}
+    grew, seen = (found[f"{what}_mib_5m"] - found[f"{what}_mib_1m"] for what in ("rss", "seen"))
+    print(f"memory        {found['rss_mib_1m']} MiB after 1 million, {found['rss_mib_5m']} MiB after 5 million:")
+    print(f"              {grew} MiB more, of which the seen set explains {seen} MiB")
     return found
+
+
+def seen_mib(count: int) -> int:
+    """Of the ids of `count` events, added chunk by chunk as the meter does."""
+    seen, rng, step = SeenSet(168 * 60), np.random.default_rng(1), 10_000
+    for _ in range(count // step):
+        keys, prints = (rng.integers(0, 2**63, step).astype(np.uint64) for _ in range(2))
+        seen = seen.add(keys, prints, np.full(step, 29_000_000, np.uint32))
+    return int(seen.size_bytes >> 20)
 
 
 def main() -> None:
