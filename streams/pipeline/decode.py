@@ -106,7 +106,7 @@ class Decoder:
         self._refused = dict[int, str]()  # ids whose schema cannot be used, and why
         for number, schema in self.registry.items():
             self.learn(number, schema)
-        self._json = EventReader(self.reader)
+        self._json = EventReader(self.reader, self.schema)
 
     def unknown_ids(self, records: Sequence[Record]) -> list[int]:
         """Confluent ids among the records that `learn` has not been told of."""
@@ -209,29 +209,9 @@ class Decoder:
         return frame.select(wanted).with_columns(columns).select(self.schema.names())
 
     def _texts(self, records: Sequence[Record], dead: list[Dead]) -> pl.DataFrame:
-        rows, kept = [], []
-        for record in records:
-            row = self._json.read(record)
-            if isinstance(row, Refusal):
-                dead.append(Dead(record, *row))
-            else:
-                rows.append(row)
-                kept.append(record)
-        names = [n for n in self.schema.names() if n not in ("source_offset", "append_time")]
-        columns = {
-            "source_offset": pl.Series([r.offset for r in kept], dtype=pl.Int64),
-            "append_time": pl.Series([r.timestamp for r in kept], dtype=pl.Int64).cast(INSTANT),
-        }
-        for name in names:
-            kind = self.schema[name]
-            values = [row.get(name) for row in rows]
-            if isinstance(kind, pl.List):
-                columns[name] = pl.Series([v or [] for v in values], dtype=kind)
-            elif kind == INSTANT:
-                columns[name] = pl.Series(values, dtype=pl.Int64).cast(INSTANT)
-            else:
-                columns[name] = pl.Series(values, dtype=kind)
-        return pl.DataFrame(columns, schema=self.schema)
+        kept, frame, refused = self._json.read(records)
+        dead += [Dead(record, *why) for record, why in refused]
+        return self._project(frame, kept)
 
     def _unknown(self, value: bytes) -> tuple[str, str]:
         if not value:
