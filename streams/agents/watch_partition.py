@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -48,6 +49,7 @@ class WatchPorts:
     stream: str  # identity of the source topic, part of every stamp
     now_ms: Callable[[], int] = lambda: int(time.time() * 1000)
     monotonic: Callable[[], float] = time.monotonic
+    offload: Callable[..., Any] = in_thread
 
 
 @dataclass(slots=True)
@@ -169,7 +171,7 @@ class WatchPartition:
         return Effects(effects.alerts + taken.alerts, effects.dirty | taken.dirty)
 
     async def _deltas(self, payload: bytes) -> list[Delta]:
-        frame = read_totals(payload) if len(payload) < SMALL else await in_thread(read_totals, payload)
+        frame = read_totals(payload) if len(payload) < SMALL else await self.ports.offload(read_totals, payload)
         return [Delta(*row) for row in frame.iter_rows()]
 
     async def _follow(self, sequence: int, detected: int) -> Effects:
@@ -196,8 +198,8 @@ class WatchPartition:
             chain, counted = chain.take(message.offset, coverage.base, coverage.to)
             if not counted or message.offset <= after:
                 continue
-            rows = await in_thread(read_frame, message.value or b"")
-            frame = await in_thread(totals, rows, scopes)
+            rows = await self.ports.offload(read_frame, message.value or b"")
+            frame = await self.ports.offload(totals, rows, scopes)
             found += [d for d in map(Delta._make, frame.iter_rows()) if self._ours(d.scope)]
         return found
 

@@ -107,3 +107,93 @@ async def test_no_header_of_a_refused_record_passes_for_ours() -> None:
 async def ledger(given: MeterPorts) -> MemoryLog:
     assert isinstance(given.ledger, MemoryLog)
     return given.ledger
+
+
+async def rated(count: int) -> MeterPorts:
+    """So many records rated and committed."""
+    given = await ports()
+    assert isinstance(given.source, MemoryLog)
+    meter = await MeterPartition.open(given, 0, HORIZON)
+    await meter.settle(produce(given.source, count))
+    return given
+
+
+def recreated(count: int) -> MemoryLog:
+    """A topic of the same name with other records."""
+    log = MemoryLog()
+    for number in range(count):
+        log.land(avro(1_000 + number).value, [])
+    return log
+
+
+async def refused(given: MeterPorts, committed: int, message: str) -> None:
+    """Opening stops with the remedy, and nothing is written anywhere."""
+    logs = [given.source, given.ledger, given.dead, given.seen, *given.totals]
+    before = [await log.bounds() for log in logs]
+
+    with pytest.raises(LogBroken, match=message):
+        await MeterPartition.open(given, committed, HORIZON)
+
+    assert [await log.bounds() for log in logs] == before
+
+
+async def test_a_source_that_was_created_again_and_is_shorter_stops_the_worker() -> None:
+    given = await rated(5)
+    given.source = recreated(3)
+
+    await refused(
+        given, 3, r"the source ends at 3, the ledger covers 5: the topic was re-created; give it a new ledger"
+    )
+
+
+async def test_a_source_that_was_created_again_and_has_grown_stops_the_worker() -> None:
+    given = await rated(5)
+    given.source = recreated(9)
+
+    await refused(given, 5, r"source record 4 is not the one that was rated")
+
+
+async def test_a_ledger_that_lost_its_tail_stops_the_worker() -> None:
+    given = await rated(5)
+    assert isinstance(given.ledger, MemoryLog)
+    given.ledger.messages.pop()
+
+    await refused(given, 5, r"5 source records were committed, but the ledger covers only 0: it has lost its tail")
+
+
+async def test_a_ledger_of_another_stream_stops_the_worker() -> None:
+    given = await rated(5)
+    given.stream = "s2"
+
+    await refused(given, 5, r"the ledger belongs to stream s1, the source is s2; point the worker at its own ledger")
+
+
+async def test_a_snapshot_of_another_stream_stops_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.agents.meter_partition.SNAPSHOT_MESSAGES", 1)
+    given = await rated(5)
+    meter = await MeterPartition.open(given, 5, HORIZON)
+    assert await meter.checkpoint(6)
+    given.stream, given.ledger = "s2", MemoryLog()
+
+    await refused(given, 0, r"snapshot belongs to stream s1, the source is s2; a topic was re-created: rebuild")
+
+
+async def test_a_ledger_that_ends_before_its_snapshot_stops_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.agents.meter_partition.SNAPSHOT_MESSAGES", 1)
+    given = await rated(5)
+    meter = await MeterPartition.open(given, 5, HORIZON)
+    assert await meter.checkpoint(6)
+    given.ledger = MemoryLog()
+
+    await refused(given, 5, r"log ends at 0, but 1 were folded: it was truncated or re-created")
+
+
+async def test_a_ledger_message_of_a_newer_format_stops_the_worker() -> None:
+    given = await rated(5)
+    assert isinstance(given.ledger, MemoryLog)
+    [message] = given.ledger.messages
+    given.ledger.messages[0] = message._replace(
+        headers=tuple((n, b"2" if n == "format" else v) for n, v in message.headers)
+    )
+
+    await refused(given, 5, r"format 2 is newer than 1; upgrade this worker")

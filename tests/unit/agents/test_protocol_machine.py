@@ -11,7 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 from hypothesis import settings
@@ -32,10 +32,16 @@ Q = 2
 HORIZON = 1_000_000
 
 
+class Gate(Protocol):
+    """Whoever decides when a request goes out, and what becomes of it."""
+
+    async def gate(self) -> str: ...
+
+
 class GatedLog:
     """A log whose every append waits until the machine says what becomes of it."""
 
-    def __init__(self, log: MemoryLog, owner: "Owner") -> None:
+    def __init__(self, log: MemoryLog, owner: Gate) -> None:
         self.log, self.owner = log, owner
 
     async def append(self, value: bytes | None, headers: Headers, key: bytes | None = None) -> int | None:
@@ -66,15 +72,22 @@ class Published:
 
 
 class Catalogs:
+    """What is published, and one owner's view of it, which may be behind."""
+
     def __init__(self) -> None:
         self.newest = 1
 
-    @property
-    def sequence(self) -> int:
-        return self.newest
+    def view(self) -> "View":
+        return View(self)
+
+
+class View:
+    def __init__(self, catalogs: Catalogs) -> None:
+        self.catalogs, self.sequence = catalogs, 1  # it has read nothing yet
 
     async def wait_for(self, sequence: int) -> Any:
-        assert sequence <= self.newest
+        assert sequence <= self.catalogs.newest
+        self.sequence = max(self.sequence, sequence)
         return Published(sequence)
 
 
@@ -125,10 +138,10 @@ def totals_of(rows: pl.DataFrame, published: Any) -> list[bytes]:
 class Owner:
     """One worker's meter: reads from the commit, settles chunks, commits if it still owns the partition."""
 
-    def __init__(self, world: "Protocol", generation: int, strict: bool) -> None:
+    def __init__(self, world: "LedgerProtocol", generation: int, strict: bool) -> None:
         self.world, self.generation = world, generation
         self.waiting: asyncio.Future[str] | None = None
-        self.calm = False
+        self.calm, self.view = False, world.catalogs.view()
         ports = MeterPorts(
             partition=0,
             source=world.source,
@@ -136,7 +149,7 @@ class Owner:
             dead=GatedLog(world.dead, self),
             seen=GatedLog(world.seen, self),
             totals=[GatedLog(t, self) for t in world.totals],
-            catalogs=world.catalogs,
+            catalogs=self.view,
             decide=decide(strict),
             totals_of=totals_of,
             stream="s",
@@ -182,7 +195,7 @@ class Owner:
                 await state.checkpoint(world.commit)
 
 
-class Protocol(RuleBasedStateMachine):
+class LedgerProtocol(RuleBasedStateMachine):
     @initialize(chunk=st.integers(1, 6), skip=st.booleans(), snapshot_every=st.integers(1, 4))
     def begin(self, chunk: int, skip: bool, snapshot_every: int) -> None:
         self.loop = asyncio.new_event_loop()
@@ -254,7 +267,14 @@ class Protocol(RuleBasedStateMachine):
 
     @rule()
     def publish(self) -> None:
+        """A new version; whoever runs learns of it later."""
         self.catalogs.newest += 1
+
+    @precondition(lambda self: self.owners)
+    @rule(data=st.data())
+    def learn(self, data: st.DataObject) -> None:
+        owner = data.draw(st.sampled_from(self.owners))
+        owner.view.sequence = self.catalogs.newest
 
     def settle(self) -> None:
         self.generation += 1
@@ -323,8 +343,8 @@ class Protocol(RuleBasedStateMachine):
         assert sorted(applied) == sorted(rated), "totals and ledger differ"
 
 
-TestProtocol = Protocol.TestCase
-TestProtocol.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestProtocol = LedgerProtocol.TestCase
+TestProtocol.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
 async def test_a_commit_above_the_ledger_stops_the_worker() -> None:
@@ -332,7 +352,16 @@ async def test_a_commit_above_the_ledger_stops_the_worker() -> None:
         source, ledger, dead, seen, totals = MemoryLog(), MemoryLog(), MemoryLog(), MemoryLog(), [MemoryLog()]
 
     ports = MeterPorts(
-        0, World.source, World.ledger, World.dead, World.seen, World.totals, Catalogs(), decide(False), totals_of, "s"
+        0,
+        World.source,
+        World.ledger,
+        World.dead,
+        World.seen,
+        World.totals,
+        Catalogs().view(),
+        decide(False),
+        totals_of,
+        "s",
     )
     try:
         await MeterPartition.open(ports, 7, HORIZON)

@@ -1,0 +1,315 @@
+"""The watch as a state machine over the real code: repeats, gaps, crashes, zombies, ticks, a scope that comes later.
+
+The meter that feeds it is real and calm. Totals reach the watch once, twice or never (a gap, healed from the ledger). Whatever
+happened: windows equal the ledger, a (alert_id, revision) has one content for ever, and a reader of the alerts sees the history
+of an uninterrupted watch.
+"""
+
+import asyncio
+import json
+import warnings
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from streams.agents import watch_partition
+from streams.agents.meter_partition import MeterPartition, MeterPorts
+from streams.agents.watch_partition import WatchPartition, WatchPorts
+from streams.catalog.models import Budget, Calendar, Catalog, Price, Rolling
+from streams.kafka.catalog_log import CatalogLog, Published
+from streams.kafka.chained_log import Superseded
+from streams.pipeline.frames import Record
+from streams.pipeline.ledger import read_frame
+from streams.pipeline.seen import SeenSet
+from streams.pipeline.settle import settle
+from streams.pipeline.settle_outcome import Outcome
+from streams.pipeline.totals import split, totals
+from streams.watch.windows import current
+from tests.support.events import DECODER, ENCODE, NOW, event
+from tests.support.memory_log import MemoryLog
+from tests.unit.agents.test_protocol_machine import GatedLog
+
+PRICE = Price(
+    provider="openai",
+    model="m",
+    bucket="input_uncached",
+    unit_price=Decimal("0.01"),
+    effective_from=datetime(2020, 1, 1, tzinfo=UTC),
+    source="test",
+)
+DAY = Budget(id="day", each=("team",), limit=Decimal(5), period=Calendar(every="day"))
+HOUR = Budget(id="hour", each=("team",), limit=Decimal(2), period=Rolling(size="1h"))
+LATER = Budget(id="later", each=("user_id",), limit=Decimal(3), period=Calendar(every="day"))
+FIRST, SECOND = Catalog(prices=(PRICE,), budgets=(DAY, HOUR)), Catalog(prices=(PRICE,), budgets=(DAY, HOUR, LATER))
+MINUTE_MS = 60_000
+
+
+def decide(
+    records: Sequence[Record], base: int, seen: SeenSet, published: Published, stream: str, begin: int
+) -> Outcome:
+    return settle(records, base, seen, DECODER, published.book, stream, begin)
+
+
+async def inline(work: Any, *args: Any) -> Any:
+    return work(*args)
+
+
+class Owner:
+    """One worker's watch: opens, then takes what the topic holds, one message at a time."""
+
+    def __init__(self, world: "Watching", calm: bool = False) -> None:
+        self.world, self.calm = world, calm
+        self.waiting: asyncio.Future[str] | None = None
+        self.monotonic = 0.0
+        ports = WatchPorts(
+            partition=0,
+            partitions=1,
+            totals=GatedLog(world.totals, self),
+            state=GatedLog(world.state, self),
+            alerts=GatedLog(world.alerts, self),
+            budgets=GatedLog(world.budgets, self),
+            ledger=lambda p: world.ledgers[p],
+            catalogs=CatalogLog(world.catalog_log),
+            stream="s",
+            now_ms=lambda: NOW,
+            monotonic=self._tick,
+            offload=inline,
+        )
+        self.task = world.loop.create_task(self._run(ports))
+
+    def _tick(self) -> float:
+        """Two seconds a look: every settle saves, every fifth ticks."""
+        self.monotonic += 1.0
+        return self.monotonic
+
+    async def gate(self) -> str:
+        if self.calm:
+            return "ok"
+        while self.waiting is not None:
+            await asyncio.sleep(0)
+        self.waiting = asyncio.get_running_loop().create_future()
+        try:
+            return await self.waiting
+        finally:
+            self.waiting = None
+
+    async def _run(self, ports: WatchPorts) -> None:
+        watch = await WatchPartition.open(ports)
+        while True:
+            end = len(self.world.totals.messages)
+            if watch.at + 1 >= end:
+                if self.calm:
+                    self.world.final = watch
+                    return
+                await asyncio.sleep(0)
+                continue
+            try:
+                m = self.world.totals.messages[watch.at + 1]
+                await watch.settle([Record(m.offset, m.timestamp, m.value, m.headers, m.key)])
+            except Superseded:
+                watch = await WatchPartition.open(ports)
+
+
+class Watching(RuleBasedStateMachine):
+    @initialize(snapshot_every=st.integers(1, 4))
+    def begin(self, snapshot_every: int) -> None:
+        watch_partition.SNAPSHOT_MESSAGES = snapshot_every
+        self.loop = asyncio.new_event_loop()
+        self.sources, self.ledgers = [MemoryLog(), MemoryLog()], [MemoryLog(), MemoryLog()]
+        self.truth, self.catalog_log = MemoryLog(), MemoryLog()
+        self.totals, self.state, self.alerts, self.budgets = MemoryLog(), MemoryLog(), MemoryLog(), MemoryLog()
+        self.owners: list[Owner] = []
+        self.final: WatchPartition | None = None
+        self.delivered = 0
+        self.loop.run_until_complete(CatalogLog(self.catalog_log).publish(FIRST))
+        self.meters = [self.loop.run_until_complete(self.meter(p)) for p in (0, 1)]
+        self.start()
+
+    async def meter(self, p: int) -> MeterPartition:
+        """With its own view of the catalog, which may be behind."""
+        catalogs = CatalogLog(self.catalog_log)
+        await catalogs.refresh()
+        ports = MeterPorts(
+            partition=p,
+            source=self.sources[p],
+            ledger=self.ledgers[p],
+            dead=MemoryLog(),
+            seen=MemoryLog(),
+            totals=[self.truth],
+            catalogs=catalogs,
+            decide=decide,
+            totals_of=lambda rows, published: split(totals(rows, published.scopes), 1),
+            stream="s",
+            offload=inline,
+        )
+        return await MeterPartition.open(ports, 0, 1_000_000)
+
+    def run(self) -> None:
+        async def turns() -> None:
+            for _ in range(60):
+                await asyncio.sleep(0)
+
+        self.loop.run_until_complete(turns())
+        for owner in self.owners:
+            if owner.task.done() and not owner.task.cancelled() and owner.task.exception():
+                raise owner.task.exception()  # type: ignore[misc]
+        self.owners = [o for o in self.owners if not o.task.done()]
+
+    @rule(
+        p=st.integers(0, 1),
+        uses=st.lists(
+            st.tuples(st.sampled_from("ab"), st.integers(1, 400), st.integers(0, 90)), min_size=1, max_size=3
+        ),
+    )
+    def use(self, p: int, uses: list[tuple[str, int, int]]) -> None:
+        """(team, tokens, minutes ago) -> one batch of the ledger."""
+        records, source = [], self.sources[p]
+        for team, amount, ago in uses:
+            offset = len(source.messages)
+            quantities = [{"bucket": "input_uncached", "amount": amount}]
+            given = event(2 * offset + p, model="m", team=team, user_id=f"u{team}", event_time=NOW - ago * MINUTE_MS,
+                          usage_json=None, usage_dialect=None, quantities=quantities)  # fmt: skip
+            value = ENCODE(given)
+            source.land(value, [])
+            records.append(Record(offset, NOW, value))
+        self.loop.run_until_complete(self.meters[p].settle(records))
+
+    @rule(how=st.sampled_from(["once", "once", "once", "twice", "never"]))
+    def deliver(self, how: str) -> None:
+        if self.delivered == len(self.truth.messages):
+            return
+        message = self.truth.messages[self.delivered]
+        self.delivered += 1
+        for _ in range({"once": 1, "twice": 2, "never": 0}[how]):
+            self.totals.land(message.value, message.headers)
+        self.run()
+
+    @precondition(lambda self: self.delivered)
+    @rule(data=st.data())
+    def again(self, data: st.DataObject) -> None:
+        """A new owner of the meter sends what it owes, once more, much later."""
+        message = self.truth.messages[data.draw(st.integers(0, self.delivered - 1))]
+        self.totals.land(message.value, message.headers)
+        self.run()
+
+    @rule(p=st.integers(0, 1))
+    def publish(self, p: int) -> None:
+        """A scope that comes later, known to one meter before the other: its windows are filled from the ledger."""
+        catalogs = self.meters[p].ports.catalogs
+        assert isinstance(catalogs, CatalogLog)
+        self.loop.run_until_complete(catalogs.publish(SECOND))
+
+    @rule()
+    def start(self) -> None:
+        """The partition moves: the former owners are zombies that do not know it."""
+        self.owners.append(Owner(self))
+        self.run()
+
+    @precondition(lambda self: self.owners)
+    @rule(data=st.data(), times=st.integers(1, 30), fate=st.sampled_from(["ok"] * 5 + ["unknown", "late", "lost"]))
+    def step(self, data: st.DataObject, times: int, fate: str) -> None:
+        owner = data.draw(st.sampled_from(self.owners))
+        for _ in range(times):
+            if owner.waiting is not None and not owner.waiting.done():
+                owner.waiting.set_result(fate)
+            self.run()
+
+    @precondition(lambda self: self.owners)
+    @rule(data=st.data())
+    def kill(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self.owners)).task.cancel()
+        self.run()
+
+    @rule(data=st.data())
+    def land_late(self, data: st.DataObject) -> None:
+        logs = [log for log in (self.totals, self.state, self.alerts, self.budgets) if log.late]
+        if logs:
+            data.draw(st.sampled_from(logs)).land_late()
+        self.run()
+
+    def settle(self) -> None:
+        owner = Owner(self, calm=True)
+        self.loop.run_until_complete(asyncio.wait_for(owner.task, 20))
+
+    def teardown(self) -> None:
+        if not hasattr(self, "loop"):
+            return
+        try:
+            for p in (0, 1):
+                self.use(p, [("a", 1, 0)])  # whatever was never delivered shows as a gap before this one
+            while self.delivered < len(self.truth.messages):
+                self.deliver("once")
+            for log in (self.state, self.alerts, self.budgets, self.totals):
+                while log.late:
+                    log.land_late()
+            self.settle()
+            self.check()
+        finally:
+            for owner in self.owners:
+                owner.task.cancel()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.loop.run_until_complete(asyncio.sleep(0))
+                self.loop.close()
+
+    def check(self) -> None:
+        watch = self.final
+        assert watch is not None
+        published = self.loop.run_until_complete(CatalogLogOf(self.catalog_log).newest(watch.state.sequence))
+        assert self.windows(watch) == self.brute_force(published), (
+            f"windows and ledger differ: {self.windows(watch)} {self.brute_force(published)}"
+        )
+        contents: dict[tuple[str, int], str] = {}
+        for m in self.alerts.messages:
+            found = json.loads(m.value or b"")
+            known = contents.setdefault((found["alert_id"], found["revision"]), json.dumps(found))
+            assert known == json.dumps(found), "one revision of an alert was published with two contents"
+        assert set(contents) >= self.uninterrupted(), "an alert of the uninterrupted history is missing"
+        assert set(contents) == self.uninterrupted(), "an alert that an uninterrupted watch would not have raised"
+
+    @staticmethod
+    def windows(watch: WatchPartition) -> dict[str, tuple[int, Decimal]]:
+        """Events and cost of every scope in its window as of the clock."""
+        found = {}
+        for key, track in watch.state.tracks.items():
+            _, _, sums = current(watch.state.watched[key.partition("|")[0]].budget, track, watch.state.clock)
+            found[key] = sums.events, sums.cost
+        return {key: sums for key, sums in found.items() if sums[0]}
+
+    def brute_force(self, published: Published) -> dict[str, tuple[int, Decimal]]:
+        """From the ledger, by plain addition of what lies in the window."""
+        found: dict[str, tuple[int, Decimal]] = {}
+        assert self.final is not None
+        clock = self.final.state.clock
+        for m in (*self.ledgers[0].messages, *self.ledgers[1].messages):  # a calm meter's messages all count
+            for row in totals(read_frame(m.value or b""), published.scopes).iter_rows(named=True):
+                age = clock - row["minute"] * MINUTE_MS
+                if row["scope"].startswith("hour|") and not 0 < age <= 60 * MINUTE_MS:
+                    continue
+                events, cost = found.get(row["scope"], (0, Decimal(0)))
+                found[row["scope"]] = events + row["events"], cost + row["cost"]
+        return found
+
+    def uninterrupted(self) -> set[tuple[str, int]]:
+        """What one watch that never stumbled says of the same topic, from its first message on."""
+        quiet = MemoryLog()
+        again = WatchPorts(0, 1, self.totals, MemoryLog(), quiet, MemoryLog(), lambda p: self.ledgers[p],
+                           CatalogLog(self.catalog_log), "s", lambda: NOW, lambda: 0.0, inline)  # fmt: skip
+        self.loop.run_until_complete(WatchPartition.open(again))
+        return {(r["alert_id"], r["revision"]) for r in (json.loads(m.value or b"") for m in quiet.messages)}
+
+
+class CatalogLogOf(CatalogLog):
+    """To look a version up."""
+
+    async def newest(self, sequence: int) -> Published:
+        return await self.wait_for(sequence)
+
+
+TestWatching = Watching.TestCase
+TestWatching.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
