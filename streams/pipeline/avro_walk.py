@@ -7,7 +7,7 @@ stricter than fastavro (boolean above 1, over-long varints), and a row that it r
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,9 @@ class Walk:
         self.pos, self.end, self.bad = start, end, np.zeros(len(start), np.bool_)
         self.all: Ints = np.arange(len(start))
         self.high: Ints = np.flatnonzero(self.data >= 128)
+        self.spans: list[
+            tuple[Ints, int]
+        ] = []  # where fields that are null in every row begin, and how many bytes they are
 
     def _at(self, values: Ints, rows: Ints) -> Ints:
         return values if rows is self.all else values[rows]
@@ -48,17 +51,29 @@ class Walk:
             self.pos[rows] = pos
 
     def nulls(self, most: int) -> int:
-        """Skip up to `most` optional fields that are null in every row; how many were."""
-        word = self.words[self.pos]
+        """Skip up to `most` optional fields that are null in every row that is not bad; how many were."""
+        word, whole = self.words[self.pos], ~self.bad
         if most < WORD:
             word &= np.uint64((1 << (8 * most)) - 1)
-        union = int(np.bitwise_or.reduce(word))
+        union = int(np.bitwise_or.reduce(word, where=whole))
         empty = min(most, WORD) if not union else ((union & -union).bit_length() - 1) // 8
-        pos = self.pos + empty
+        pos = self.pos + empty * whole
         if empty and (pos > self.end).any():
             return 0  # a record ends here: field by field, so that it alone is bad
+        if empty:
+            self.spans.append((self.pos[whole], empty))
         self.pos = pos
         return empty
+
+    def dense(self, start: Ints, good: Bools) -> bytes:
+        """The data without bad rows and without the fields that `nulls` skipped."""
+        keep = np.ones(len(self.data) - WORD, np.bool_)
+        for row in np.flatnonzero(~good).tolist():
+            keep[start[row] : self.end[row]] = False
+        for pos, count in self.spans:
+            for i in range(count):
+                keep[pos + i] = False
+        return self.data[:-WORD][keep].tobytes()
 
     def varint(self, rows: Ints) -> Ints:
         """Read one zigzag varint of each of `rows`."""
@@ -168,22 +183,34 @@ class Walk:
         return True
 
 
-def well_formed(data: bytes, sizes: Ints, schema: Any) -> tuple[Bools, list[str]]:
-    """For N records of the writer schema, laid end to end with these sizes in bytes: which are exactly one record.
+class Walked(NamedTuple):
+    """What a walk found: `good` says which rows are exactly one record.
 
-    And the fields that hold something in any of them: the decoder may leave out the others.
+    `data` holds these, without the fields that are null in all of them: of the schema's fields only `fields` are left, and of
+    them only `used` hold something. Reading that takes half the time.
     """
+
+    good: Bools
+    data: bytes
+    fields: tuple[str, ...]
+    used: list[str]
+
+
+def walk(data: bytes, sizes: Ints, schema: Any) -> Walked:
+    """Walk N records of the writer schema, laid end to end with these sizes in bytes."""
     end = np.cumsum(sizes)
-    walk, fields, used, i = Walk(data, end - sizes, end), schema["fields"], list[str](), 0
+    start, fields, i = end - sizes, schema["fields"], 0
+    cursor, left, used = Walk(data, start, end), list[str](), list[str]()
     while i < len(fields):
         optional = sum(1 for _ in takewhile(_is_optional, fields[i : i + WORD]))
-        i += walk.nulls(optional) if optional > 1 else 0
+        i += cursor.nulls(optional) if optional else 0
         if i < len(fields):
-            if walk.value(fields[i]["type"], walk.all):
+            left.append(fields[i]["name"])
+            if cursor.value(fields[i]["type"], cursor.all):
                 used.append(fields[i]["name"])
             i += 1
-    good: Bools = ~walk.bad & (walk.pos == end)
-    return good, used
+    good: Bools = ~cursor.bad & (cursor.pos == end)
+    return Walked(good, cursor.dense(start, good), tuple(left), used)
 
 
 def _is_optional(field: Any) -> bool:

@@ -14,7 +14,7 @@ import fastavro.schema
 import numpy as np
 import polars as pl
 
-from streams.pipeline.avro_walk import well_formed
+from streams.pipeline.avro_walk import walk
 from streams.pipeline.checks import Bounds, check
 from streams.pipeline.encode import SINGLE_OBJECT, fingerprint_of
 from streams.pipeline.frames import INSTANT, Dead, Record
@@ -27,7 +27,7 @@ TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "boolean": pl.Boolean,
 }
 MAX_BYTES = 256 * 1024
-REFUSED_MOST = 1_000
+REFUSED_MOST, NARROW_MOST = 1_000, 256
 REQUIRED = ("event_id", "tenant_id", "event_time", "provider", "model")
 
 
@@ -103,6 +103,7 @@ class Decoder:
         self.schema = frame_schema(self.reader)
         self._single = {fingerprint_of(s): Writer.of(s) for s in (self.reader, *self.released)}
         self._confluent = dict[int, Writer]()
+        self._narrow = dict[tuple[int, tuple[str, ...]], Writer]()
         self._refused = dict[int, str]()  # ids whose schema cannot be used, and why
         for number, schema in self.registry.items():
             self.learn(number, schema)
@@ -180,15 +181,25 @@ class Decoder:
             dead += [_too_large(r) for r in records if len(r.value or b"") > MAX_BYTES]
             records = [r for r in records if len(r.value or b"") <= MAX_BYTES]
             return self._avro(writer, skip, records, dead) if records else pl.DataFrame(schema=self.schema)
-        good, used = well_formed(b"".join(bodies), sizes, writer.schema)
-        if not good.all():
-            dead += [Dead(records[i], *_why(bodies[i], writer.parsed)) for i in np.flatnonzero(~good).tolist()]
-            records = [r for r, ok in zip(records, good, strict=True) if ok]
-            bodies = [b for b, ok in zip(bodies, good, strict=True) if ok]
-        if not bodies:
+        walked = walk(b"".join(bodies), sizes, writer.schema)
+        if not walked.good.all():
+            dead += [Dead(records[i], *_why(bodies[i], writer.parsed)) for i in np.flatnonzero(~walked.good).tolist()]
+            records = [r for r, ok in zip(records, walked.good, strict=True) if ok]
+        if not records:
             return pl.DataFrame(schema=self.schema)
-        frame = self._project(writer.read(b"".join(bodies), len(bodies), used), records)
+        narrow = self._narrowed(writer, walked.fields)
+        frame = self._project(narrow.read(walked.data, len(records), walked.used), records)
         return _named(frame, records, dead) if any(r.headers for r in records) else frame
+
+    def _narrowed(self, writer: Writer, fields: tuple[str, ...]) -> Writer:
+        """The same schema with these fields alone; producers use the same few again and again."""
+        key = id(writer), fields
+        if key not in self._narrow:
+            if len(self._narrow) >= NARROW_MOST:
+                self._narrow.clear()
+            there = [f for f in writer.schema["fields"] if f["name"] in set(fields)]
+            self._narrow[key] = Writer.of(writer.schema | {"fields": there})
+        return self._narrow[key]
 
     def _project(self, frame: pl.DataFrame, records: Sequence[Record]) -> pl.DataFrame:
         """The reader schema's columns: absent ones null (or empty), unknown ones dropped."""

@@ -217,3 +217,43 @@ def strings(value: Any) -> list[str]:
         case list():
             return [w for v in value for w in strings(v)]
     return []
+
+
+OPTIONAL = {
+    f["name"]: f["type"][1] for f in SCHEMA["fields"] if isinstance(f["type"], list) and f["name"] != "usage_json"
+}
+SHORT = st.text(st.characters(codec="utf-8"), max_size=20)
+FILLED = st.dictionaries(st.sampled_from(sorted(OPTIONAL)), st.none(), max_size=8).flatmap(
+    lambda names: st.fixed_dictionaries(
+        {n: SHORT if OPTIONAL[n] == "string" else st.integers(-(2**62), 2**62) for n in names}
+    )
+)
+PAIRS = st.lists(st.fixed_dictionaries({"key": SHORT, "value": SHORT}), max_size=3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(FILLED, PAIRS, st.none() | mutation), min_size=1, max_size=12))
+def test_columns_hold_what_fastavro_reads_row_by_row(given_: list[Any]) -> None:
+    records = []
+    for offset, (filled, pairs, harm) in enumerate(given_):
+        value = bytearray(avro(offset, attributes=pairs, **filled).value or b"")
+        if harm:
+            how, wish, byte = harm
+            at = min(wish, len(value) - 1)
+            if how == "cut":
+                del value[at:]
+            else:
+                value[at] ^= byte
+        records.append(Record(offset, NOW, bytes(value)))
+
+    decoded = DECODER.decode(records)
+
+    assert sorted([*decoded.frame["source_offset"], *(d.record.offset for d in decoded.dead)]) == list(
+        range(len(records))
+    )
+    for row in decoded.frame.to_dicts():
+        slow = oracle(records[row["source_offset"]])
+        assert slow is not None
+        assert {k: row[k] for k in slow if k != "usage_json"} == {k: v for k, v in slow.items() if k != "usage_json"}
+    untouched = {offset for offset, (_f, _p, harm) in enumerate(given_) if harm is None}
+    assert untouched <= set(decoded.frame["source_offset"])
