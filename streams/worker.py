@@ -41,7 +41,12 @@ def main(argv: list[str]) -> int:
     sys.setswitchinterval(0.0005)
     logs.configure(settings.log_level)
     if settings.metrics_port:
-        start_http_server(settings.metrics_port + STAGES.index(argv[0]), "127.0.0.1")
+        port = settings.metrics_port + STAGES.index(argv[0])
+        try:
+            start_http_server(port, "127.0.0.1")
+        except OSError as error:
+            log.critical(f"metrics port {port}: {error.strerror}; free it, or set USAGE_STREAMS_METRICS_PORT")
+            return 2
 
     async def stage() -> int:
         await answers(settings.bootstrap)

@@ -12,6 +12,8 @@ from streams.catalog.validate import CatalogError, validated
 
 
 def _read(name: str, text: str) -> dict[str, Any]:
+    if not text.isascii() and any("\udc80" <= sign <= "\udcff" for sign in text):
+        raise CatalogError(f"{name}: is not UTF-8; save it as UTF-8")
     try:
         found = tomllib.loads(text) if name.endswith(".toml") else yaml.safe_load(text)
     except tomllib.TOMLDecodeError as error:

@@ -27,7 +27,7 @@ def read_folder(folder: Path) -> Catalog:
     names = sorted(p for p in folder.rglob("*") if p.suffix in (".toml", ".yaml", ".yml"))
     if not names:
         raise FileNotFoundError(f"catalog {folder}: no .toml or .yaml file there; `usage-streams init DIR` writes one")
-    return parse_files({str(p.relative_to(folder)): p.read_text() for p in names})
+    return parse_files({str(p.relative_to(folder)): p.read_text(errors="surrogateescape") for p in names})
 
 
 def plan(old: Catalog | None, new: Catalog) -> list[str]:

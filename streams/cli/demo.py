@@ -101,14 +101,15 @@ class Demo:
     def _wait(self, client: Client, sent: int, must_fire: set[tuple[str, str, str]]) -> float:
         """Seconds until SQL sees the last event; then until the alerts are there too."""
         started = time.monotonic()
-        self._until(lambda: actual.stored(client, self.tenant) >= sent, "events that can be queried", started)
+        self._until(lambda: actual.stored(client, self.tenant) >= sent, "events that can be queried")
         waited = time.monotonic() - started
-        self._until(lambda: actual.firing(client, self.tenant) >= must_fire, "alerts", started)
+        self._until(lambda: actual.firing(client, self.tenant) >= must_fire, "alerts")
         return waited
 
-    def _until(self, done: Callable[[], bool], what: str, started: float) -> None:
+    def _until(self, done: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + WAIT_SECONDS
         while not done():
-            if time.monotonic() - started > WAIT_SECONDS:
+            if time.monotonic() > end:
                 raise NotFinished(f"after {WAIT_SECONDS} s not all {what} are there; see {self.folder}/logs and up.log")
             time.sleep(PAUSE_SECONDS)
 
@@ -121,6 +122,7 @@ class Demo:
         seconds: float,
     ) -> dict[str, Any]:
         lines = actual.compare(client, self.tenant, wanted, must_fire)
+        self._until(lambda: asyncio.run(look(settings))["conservation"]["waiting"] == 0, "marks of what is stored")
         status = asyncio.run(look(settings))
         latency = actual.latencies(client, self.tenant)
         self._show(lines, status["conservation"], latency)

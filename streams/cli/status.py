@@ -15,21 +15,24 @@ from rich.table import Table
 from streams.cli.running import STACK, find_settings
 from streams.cli.screen import console
 from streams.jobs.conservation import accounts, conservation
+from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.outside import Away
 from streams.settings import Settings, group_of
 from streams.warehouse.client import connect
+from streams.warehouse.marks import count_stored, stored_marks
 
 MIB = "MiB"
 
 
-def stored_rows(settings: Settings) -> tuple[int | None, str]:
-    """Rated rows that the warehouse holds, and why that is unknown when it is."""
+def stored_rows(settings: Settings) -> tuple[dict[int, int], int | None, str]:
+    """Marks of the ledger in the warehouse, the rows up to them, and why that is unknown when it is."""
     try:
         client = connect(settings.clickhouse_url)
-        return int(client.query("SELECT count() FROM usage.rated_rows FINAL WHERE version = 0").result_rows[0][0]), ""
+        marks = stored_marks(client, topics.RATED)
+        return marks, count_stored(client, marks), ""
     except (ClickHouseError, Away, OSError) as error:
-        return None, str(error).split("\n", 1)[0]
+        return {}, None, str(error).split("\n", 1)[0]
 
 
 def memory_of(folder: Path) -> dict[str, int]:
@@ -48,10 +51,10 @@ async def look(settings: Settings) -> dict[str, Any]:
     kafka = KafkaClient(settings.bootstrap)
     try:
         await kafka.producer()
-        found = await accounts(kafka, group_of(settings, "meter"), int(time.time() * 1000))
+        marks, stored, problem = await asyncio.to_thread(stored_rows, settings)
+        found = await accounts(kafka, group_of(settings, "meter"), int(time.time() * 1000), marks)
     finally:
         await kafka.close()
-    stored, problem = await asyncio.to_thread(stored_rows, settings)
     partitions = [
         {"partition": a.partition, "lag_messages": a.lag_messages, "lag_seconds": round(a.lag_seconds, 3), **asdict(a)}
         for a in found
@@ -74,7 +77,8 @@ def show(found: dict[str, Any], console: Console) -> None:
         f" + dead {c['dead']:,} + skipped {c['skipped']:,} + lost {c['lost']:,}"
     )
     stored = "unknown: " + found["warehouse"] if c["stored"] is None else f"{c['stored']:,}"
-    console.print(f"stored {stored}; difference {verdict}")
+    waiting = f", {c['waiting']:,} on the way" if c["waiting"] else ""
+    console.print(f"stored {stored}{waiting}; difference {verdict}")
     table = Table("partition", "produced", "covered", "behind", "seconds behind", box=None)
     for p in found["partitions"]:
         table.add_row(*(f"{p[k]:,}" for k in ("partition", "produced", "covered", "lag_messages", "lag_seconds")))

@@ -53,6 +53,7 @@ def _rules(frame: pl.DataFrame, bounds: Bounds) -> list[tuple[str, pl.Expr, str]
     has_amounts = pl.col("quantities").list.len() > 0
     rules: list[tuple[str, pl.Expr, str]] = [
         ("empty_tenant", _empty("tenant_id"), "tenant_id is empty"),
+        ("bad_value", pl.col("tenant_id").str.contains("\x1f", literal=True), "tenant_id holds a separator (U+001F)"),
         ("missing_field", _empty("event_id"), "event_id is empty"),
         ("missing_field", _empty("provider") | _empty("model"), "provider or model is empty"),
         ("missing_field", pl.col("event_time").is_null(), "event_time is empty"),

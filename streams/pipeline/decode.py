@@ -14,11 +14,11 @@ import fastavro.schema
 import numpy as np
 import polars as pl
 
-from streams.pipeline.avro_walk import walk
+from streams.pipeline.avro_walk import Walked, walk
 from streams.pipeline.checks import Bounds, check
 from streams.pipeline.encode import SINGLE_OBJECT, fingerprint_of
 from streams.pipeline.frames import INSTANT, Dead, Record
-from streams.pipeline.json_events import CloudEvent, EventReader, Refusal, cloud_event
+from streams.pipeline.json_events import LAST_MS, CloudEvent, EventReader, Refusal, cloud_event
 
 TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
     "string": pl.String,
@@ -28,6 +28,7 @@ TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 MAX_BYTES = 256 * 1024
 REFUSED_MOST, NARROW_MOST = 1_000, 256
+NOT_CANONICAL = ("undecodable", "not in Avro's canonical form")
 REQUIRED = ("event_id", "tenant_id", "event_time", "provider", "model")
 
 
@@ -182,11 +183,23 @@ class Decoder:
             records = [r for r in records if len(r.value or b"") <= MAX_BYTES]
             return self._avro(writer, skip, records, dead) if records else pl.DataFrame(schema=self.schema)
         walked = walk(b"".join(bodies), sizes, writer.schema)
+        again = list[tuple[Record, bytes]]()
         if not walked.good.all():
-            dead += [Dead(records[i], *_why(bodies[i], writer.parsed)) for i in np.flatnonzero(~walked.good).tolist()]
+            for i in np.flatnonzero(~walked.good).tolist():
+                found = _alone(bodies[i], writer)
+                if isinstance(found, bytes) and found != bodies[i]:
+                    again.append((records[i], found))
+                else:
+                    dead.append(Dead(records[i], *(found if isinstance(found, tuple) else NOT_CANONICAL)))
             records = [r for r, ok in zip(records, walked.good, strict=True) if ok]
-        if not records:
-            return pl.DataFrame(schema=self.schema)
+        frames = [self._read(writer, walked, records, dead)] if records else []
+        if again:
+            records, bodies = [r for r, _ in again], [body for _, body in again]
+            walked = walk(b"".join(bodies), np.fromiter(map(len, bodies), np.int64, len(bodies)), writer.schema)
+            frames.append(self._read(writer, walked, records, dead))
+        return pl.concat(frames).sort("source_offset") if frames else pl.DataFrame(schema=self.schema)
+
+    def _read(self, writer: Writer, walked: Walked, records: Sequence[Record], dead: list[Dead]) -> pl.DataFrame:
         narrow = self._narrowed(writer, walked.fields)
         frame = self._project(narrow.read(walked.data, len(records), walked.used), records)
         return _named(frame, records, dead) if any(r.headers for r in records) else frame
@@ -206,7 +219,7 @@ class Decoder:
         there = dict(frame.schema)
         columns = [
             pl.Series("source_offset", [r.offset for r in records], pl.Int64),
-            pl.Series("append_time", [r.timestamp for r in records], pl.Int64).cast(INSTANT),
+            pl.Series("append_time", [r.timestamp for r in records], pl.Int64).clip(0, LAST_MS).cast(INSTANT),
         ]
         wanted = []
         for name, kind in self.schema.items():
@@ -265,15 +278,17 @@ def _misfit(schema: Any, wanted: pl.Schema) -> str:
     return f"lacks {', '.join(sorted(lacks))}" if lacks else ""
 
 
-def _why(body: bytes, parsed: Any) -> tuple[str, str]:
-    """A refused record, looked at alone for people; nothing of its content is repeated."""
-    stream = io.BytesIO(body)
+def _alone(body: bytes, writer: Writer) -> bytes | tuple[str, str]:
+    """A record that the walk refused: in canonical form when it is one all the same (arrays in blocks with sizes, as some
+    encoders write them), else the reason; nothing of its content is repeated."""
+    stream, out = io.BytesIO(body), io.BytesIO()
     try:
-        fastavro.schemaless_reader(stream, parsed)
+        found = fastavro.schemaless_reader(stream, writer.parsed)
+        fastavro.schemaless_writer(out, writer.parsed, found)
     except UnicodeDecodeError:
         return "invalid_utf8", "a string is not UTF-8"
     except Exception as error:
         return "undecodable", f"{type(error).__name__} after {stream.tell()} of {len(body)} bytes"
     if stream.tell() < len(body):
         return "trailing_bytes", f"the record ends after {stream.tell()} of {len(body)} bytes"
-    return "undecodable", "not in Avro's canonical form (over-long integer or array in blocks)"
+    return out.getvalue()

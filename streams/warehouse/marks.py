@@ -1,5 +1,6 @@
 """Up to where a log is stored: one row after each acknowledged insert; what lies above the highest is inserted again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
@@ -39,3 +40,22 @@ def write_mark(client: Client, mark: Mark) -> None:
             "to": mark.source_to,
         },
     )
+
+
+def stored_marks(client: Client, topic: str) -> dict[int, int]:
+    """Partition -> the last stored offset of a topic."""
+    rows = client.query(
+        "SELECT partition, max(ledger_offset) FROM usage.ledger_marks WHERE topic = {topic:String} GROUP BY partition",
+        parameters={"topic": topic},
+    ).result_rows
+    return {int(partition): int(offset) for partition, offset in rows}
+
+
+def count_stored(client: Client, marks: Mapping[int, int]) -> int:
+    """Rated rows up to the marks: whatever is being inserted above them does not count yet."""
+    rows = client.query(
+        "SELECT count() FROM usage.rated_rows FINAL WHERE version = 0"
+        " AND ledger_offset <= transform(partition, {partitions:Array(Int32)}, {offsets:Array(Int64)}, toInt64(-1))",
+        parameters={"partitions": list(marks), "offsets": list(marks.values())},
+    ).result_rows
+    return int(rows[0][0])

@@ -106,7 +106,7 @@ class Bench:
                 group = group_of(self.settings, "meter")
                 while sum((await committed_offsets(self.settings.bootstrap, group)).values()) < count:
                     await asyncio.sleep(0.2)
-            found = await accounts(kafka, group, 0)
+            found = await accounts(kafka, group, 0, {})
             account = conservation(found, None)
             memory = process.memory_info().rss >> 20
             return {

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from clickhouse_connect.driver.client import Client
 
-from streams.jobs.conservation import accounts, conservation
+from streams.cli.status import look
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.settings import Settings
@@ -69,14 +69,9 @@ async def produce(settings: Settings, tenant: str, count: int, start: int = 0, s
     return sent
 
 
-async def account(settings: Settings, stored: int | None = None) -> dict[str, int | None]:
-    """The conservation account of the whole stack."""
-    kafka = KafkaClient(settings.bootstrap)
-    try:
-        found = await accounts(kafka, f"{settings.group}-meter", int(time.time() * 1000))
-    finally:
-        await kafka.close()
-    return dict(conservation(found, stored))
+async def account(settings: Settings) -> dict[str, int | None]:
+    """The conservation account of the whole stack, as `status` gives it."""
+    return dict((await look(settings))["conservation"])
 
 
 def stored_costs(client: Client, tenant: str) -> dict[str, Decimal]:
@@ -120,8 +115,9 @@ def compare(
     until(lambda: set(budget_use(client, sent.tenant).items()) == set(sent.costs().items()), 20, "budgets exact", logs)
     assert stored_events(client, sent.tenant) == sent.good
     assert stored_costs(client, sent.tenant) == sent.costs()
-    rows = client.query("SELECT count() FROM usage.rated_rows FINAL").result_rows[0][0]
-    after = asyncio.run(account(settings, rows))
+    until(lambda: asyncio.run(account(settings))["waiting"] == 0, 20, "marked as stored", logs)
+    after = asyncio.run(account(settings))
+    assert after["stored"] == after["rated"]
     record_property("difference", after["difference"])
     assert after["difference"] == 0
     gained = {k: (after[k] or 0) - (before[k] or 0) for k in ("produced", "rated", "duplicate", "dead", "lost")}

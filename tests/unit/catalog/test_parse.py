@@ -36,6 +36,7 @@ def test_a_good_catalog_has_the_same_version_however_often_it_is_read() -> None:
         (PRICE.format(amount='"1"') + 'colour = "red"', "Extra inputs are not permitted"),
         (PRICE.format(amount='"1"') * 2, "overlaps"),
         ("nonsense", "mend the TOML"),
+        ('[[prices]]\nsource = "M\udcfcnchen"', "prices.toml: is not UTF-8"),
     ],
 )
 def test_a_slip_is_named_with_its_place(text: str, message: str) -> None:

@@ -34,6 +34,29 @@ def test_json_and_avro_give_the_same_row() -> None:
     assert as_avro.equals(as_json)
 
 
+def in_sized_blocks(record: Record, pairs: list[tuple[str, str]]) -> Record:
+    """The record with its last field, attributes, as one block that says its size: legal, and what some encoders write."""
+    items = b"".join(bytes([2 * len(text)]) + text.encode() for pair in pairs for text in pair)
+    value = (record.value or b"")[:-1]  # the closing zero of the empty array
+    return record._replace(value=value + bytes([2 * len(pairs) - 1, 2 * len(items)]) + items + b"\0")
+
+
+def test_arrays_in_blocks_with_sizes_are_read_like_any_other() -> None:
+    decoded = DECODER.decode([avro(1), in_sized_blocks(avro(2), [("k", "v"), ("l", "w")]), avro(3)])
+
+    assert decoded.dead == []
+    assert decoded.frame["event_id"].to_list() == ["e1", "e2", "e3"]
+    assert decoded.frame["attributes"][1].to_list() == [{"key": "k", "value": "v"}, {"key": "l", "value": "w"}]
+
+
+@pytest.mark.parametrize("timestamp", [-1, 2**63 - 1])
+def test_a_timestamp_that_cannot_be_stops_nothing(timestamp: int) -> None:
+    decoded = DECODER.decode([avro(1)._replace(timestamp=timestamp), avro(2)])
+
+    assert 2 in decoded.frame["source_offset"]
+    assert decoded.frame.height + len(decoded.dead) == 2
+
+
 def test_a_confluent_frame_is_read_with_the_schema_of_its_id() -> None:
     body = ENCODE(event())[10:]
     decoder = Decoder(SCHEMA, registry={7: SCHEMA})
@@ -59,6 +82,7 @@ BAD = {
     "json: naive time": text(2, event_time="2026-01-01T00:00:00"),
     "json: a float as a count": text(2, usage_json=None, usage_dialect=None, quantities={"input_uncached": 1.5}),
     "far future": avro(2, event_time=NOW + 86_400_000),
+    "a tenant that could pass for another": avro(2, tenant_id="a\x1fb"),
     "empty tenant": avro(2, tenant_id=""),
     "no usage": avro(2, usage_json=None),
     "negative": avro(2, usage_json=None, quantities=[{"bucket": "input_uncached", "amount": -1}]),
@@ -177,11 +201,14 @@ def test_mutated_neighbours_never_change_a_good_row(mutations: list[tuple[str, i
         assert row["team"] == slow["team"]
 
 
-JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=80),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=80)
+
+
+def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return inner | st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+
+
+JSON_VALUES = nested(nested(LEAVES))
 FIELDS = st.sampled_from([f["name"] for f in SCHEMA["fields"]])
 HEADER = st.tuples(st.sampled_from(["ce_id", "ce_source", "ce_time", "x"]), st.binary(max_size=6))
 VALUES = st.one_of(
