@@ -61,19 +61,23 @@ class Walk:
         if empty and (pos > self.end).any():
             return 0  # a record ends here: field by field, so that it alone is bad
         if empty:
-            self.spans.append((self.pos[whole], empty))
+            self.spans.append((self.pos[whole] if self.bad.any() else self.pos, empty))
         self.pos = pos
         return empty
 
     def dense(self, start: Ints, good: Bools) -> bytes:
         """The data without bad rows and without the fields that `nulls` skipped."""
-        keep = np.ones(len(self.data) - WORD, np.bool_)
+        keep = np.ones(len(self.data), np.bool_)
+        words = np.ndarray(len(keep) - WORD + 1, "<u8", keep, strides=(1,))
         for row in np.flatnonzero(~good).tolist():
             keep[start[row] : self.end[row]] = False
         for pos, count in self.spans:
-            for i in range(count):
-                keep[pos + i] = False
-        return self.data[:-WORD][keep].tobytes()
+            if count == WORD:
+                words[pos] = 0
+            else:
+                for i in range(count):
+                    keep[pos + i] = False
+        return self.data[:-WORD][keep[:-WORD]].tobytes()
 
     def varint(self, rows: Ints) -> Ints:
         """Read one zigzag varint of each of `rows`."""
@@ -203,8 +207,9 @@ def walk(data: bytes, sizes: Ints, schema: Any) -> Walked:
     cursor, left, used = Walk(data, start, end), list[str](), list[str]()
     while i < len(fields):
         optional = sum(1 for _ in takewhile(_is_optional, fields[i : i + WORD]))
-        i += cursor.nulls(optional) if optional else 0
-        if i < len(fields):
+        empty = cursor.nulls(optional) if optional else 0
+        i += empty
+        if empty < WORD and i < len(fields):
             left.append(fields[i]["name"])
             if cursor.value(fields[i]["type"], cursor.all):
                 used.append(fields[i]["name"])

@@ -197,7 +197,9 @@ class Decoder:
             records, bodies = [r for r, _ in again], [body for _, body in again]
             walked = walk(b"".join(bodies), np.fromiter(map(len, bodies), np.int64, len(bodies)), writer.schema)
             frames.append(self._read(writer, walked, records, dead))
-        return pl.concat(frames).sort("source_offset") if frames else pl.DataFrame(schema=self.schema)
+        if len(frames) < 2:
+            return frames[0] if frames else pl.DataFrame(schema=self.schema)
+        return pl.concat(frames).sort("source_offset")
 
     def _read(self, writer: Writer, walked: Walked, records: Sequence[Record], dead: list[Dead]) -> pl.DataFrame:
         narrow = self._narrowed(writer, walked.fields)
