@@ -27,6 +27,7 @@ from streams.demo.replay import kill_stage, replay
 from streams.resources import catalog_folder
 from streams.settings import STAGES, Settings
 from streams.warehouse.client import connect
+from streams.watch.alerts import text
 
 WAIT_SECONDS = 120
 PAUSE_SECONDS = 0.1
@@ -148,9 +149,9 @@ class Demo:
         self.say(
             "account", f"{c['produced']:,} produced = {parts}; {c['stored']:,} stored; difference {c['difference']}"
         )
-        for until, took in latency.items():
-            figures = f"p50 {took['p50_ms']:.0f} ms, p99 {took['p99_ms']:.0f} ms"
-            self.say("latency" if until == "alert" else "", f"event to {until}: {figures}")
+        for number, until in enumerate(("ledger", "alert", "queryable")):
+            figures = "p50 {p50_ms:,.0f} ms, p99 {p99_ms:,.0f} ms".format(**latency[until])
+            self.say("" if number else "latency", f"event to {until}: {figures}{'' if number else ' (with the kill)'}")
 
 
 def _plain(value: int | Decimal | str) -> int | str:
@@ -158,6 +159,8 @@ def _plain(value: int | Decimal | str) -> int | str:
 
 
 def _pretty(value: int | Decimal | str) -> str:
+    if isinstance(value, Decimal):
+        value = Decimal(text(value))
     return f"{value:,}" if isinstance(value, int | Decimal) else value
 
 
