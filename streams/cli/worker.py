@@ -21,7 +21,9 @@ POLL_SECONDS = 0.1
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment in which a child finds the same settings."""
     given = {f"USAGE_STREAMS_{k.upper()}": str(v) for k, v in settings.model_dump().items()}
-    return {**os.environ, **given, "POLARS_MAX_THREADS": os.environ.get("POLARS_MAX_THREADS", "2")}
+    # Threads of frames work in few arenas, or glibc keeps for each of them what it needed at most.
+    tuned = {"POLARS_MAX_THREADS": "2", "MALLOC_ARENA_MAX": "2"}
+    return {**tuned, **os.environ, **given}
 
 
 def stage_command(stage: str) -> list[str]:
