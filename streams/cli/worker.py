@@ -21,8 +21,9 @@ POLL_SECONDS = 0.1
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment in which a child finds the same settings."""
     given = {f"USAGE_STREAMS_{k.upper()}": str(v) for k, v in settings.model_dump().items()}
-    # Threads of frames work in few arenas, or glibc keeps for each of them what it needed at most.
+    # glibc gives back what is large, and keeps few arenas, or each thread holds what it needed at most.
     tuned = {"POLARS_MAX_THREADS": "2", "MALLOC_ARENA_MAX": "2"}
+    tuned |= dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(1 << 20))
     return {**tuned, **os.environ, **given}
 
 

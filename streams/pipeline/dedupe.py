@@ -27,7 +27,6 @@ class Deduped:
     fresh: pl.DataFrame
     duplicates: list[int]
     conflicts: list[tuple[int, int, int]]  # source offset, fingerprint rated before, fingerprint now
-    seen: SeenSet  # with the fresh rows
 
 
 def _xxh3(texts: pl.Series) -> npt.NDArray[np.uint64]:
@@ -68,7 +67,10 @@ def minutes_of(append_time: pl.Series) -> npt.NDArray[np.uint32]:
 
 
 def dedupe(events: pl.DataFrame, seen: SeenSet) -> Deduped:
-    """Split events (decode's frame) into fresh, duplicate and conflicting rows; the first of equal ids is the fresh one."""
+    """Split events (decode's frame) into fresh, duplicate and conflicting rows; the first of equal ids is the fresh one.
+
+    `seen` stays as it is: ids are remembered once their batch is in the ledger.
+    """
     frame = identify(events)
     keys, prints = frame["id_hash"].to_numpy(), frame["fingerprint"].to_numpy()
     minutes = minutes_of(frame["append_time"])
@@ -81,7 +83,7 @@ def dedupe(events: pl.DataFrame, seen: SeenSet) -> Deduped:
         before[again] = prints[index[np.searchsorted(unique, keys[again])]]
     old = known | again
     if not old.any():
-        return Deduped(frame, [], [], seen.add(keys, prints, minutes))
+        return Deduped(frame, [], [])
     offsets = frame["source_offset"].to_numpy()
     clash = old & (before != prints)
     fresh = ~old
@@ -89,5 +91,4 @@ def dedupe(events: pl.DataFrame, seen: SeenSet) -> Deduped:
         frame.filter(pl.Series(fresh)),
         offsets[old & ~clash].tolist(),
         list(zip(offsets[clash].tolist(), before[clash].tolist(), prints[clash].tolist(), strict=True)),
-        seen.add(keys[fresh], prints[fresh], minutes[fresh]),
     )
