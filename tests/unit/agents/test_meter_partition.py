@@ -1,47 +1,24 @@
 """The meter of one partition with the real decision, over logs in memory: what it refuses, and what it says."""
 
-from collections.abc import Sequence
-
 import pytest
 
 from streams.agents.meter_partition import MeterPartition, MeterPorts
 from streams.catalog.models import Catalog
-from streams.kafka.catalog_log import CatalogLog, Published
+from streams.kafka.catalog_log import CatalogLog
 from streams.pipeline.chain import LogBroken
 from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_headers
-from streams.pipeline.seen import SeenSet
-from streams.pipeline.settle import settle
-from streams.pipeline.settle_outcome import Outcome
-from streams.pipeline.totals import split, totals
-from tests.support.events import DECODER, NOW, avro
+from tests.support.events import NOW, avro
 from tests.support.memory_log import MemoryLog
+from tests.support.meters import meter_ports
 
 HORIZON = 60
-
-
-def decide(
-    records: Sequence[Record], base: int, seen: SeenSet, published: Published, stream: str, begin: int
-) -> Outcome:
-    return settle(records, base, seen, DECODER, published.book, stream, begin)
 
 
 async def ports(confirmed: bool = False) -> MeterPorts:
     catalogs = CatalogLog(MemoryLog())
     await catalogs.publish(Catalog())
-    return MeterPorts(
-        partition=0,
-        source=MemoryLog(),
-        ledger=MemoryLog(),
-        dead=MemoryLog(),
-        seen=MemoryLog(),
-        totals=[MemoryLog()],
-        catalogs=catalogs,
-        decide=decide,
-        totals_of=lambda rows, published: split(totals(rows, published.scopes), 1),
-        stream="s1",
-        confirmed=confirmed,
-    )
+    return meter_ports(catalogs, 0, MemoryLog(), MemoryLog(), MemoryLog(), confirmed)
 
 
 def produce(source: MemoryLog, count: int) -> list[Record]:
@@ -168,24 +145,23 @@ async def test_a_ledger_of_another_stream_stops_the_worker() -> None:
     await refused(given, 5, r"the ledger belongs to stream s1, the source is s2; point the worker at its own ledger")
 
 
-async def test_a_snapshot_of_another_stream_stops_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("stream", "committed", "message"),
+    [
+        ("s2", 0, r"snapshot belongs to stream s1, the source is s2; a topic was re-created: rebuild"),
+        ("s1", 5, r"log ends at 0, but 1 were folded: it was truncated or re-created"),
+    ],
+)
+async def test_a_snapshot_that_belongs_to_another_stream_or_a_longer_ledger_stops_the_worker(
+    monkeypatch: pytest.MonkeyPatch, stream: str, committed: int, message: str
+) -> None:
     monkeypatch.setattr("streams.agents.meter_partition.SNAPSHOT_MESSAGES", 1)
     given = await rated(5)
     meter = await MeterPartition.open(given, 5, HORIZON)
     assert await meter.checkpoint(6)
-    given.stream, given.ledger = "s2", MemoryLog()
+    given.stream, given.ledger = stream, MemoryLog()
 
-    await refused(given, 0, r"snapshot belongs to stream s1, the source is s2; a topic was re-created: rebuild")
-
-
-async def test_a_ledger_that_ends_before_its_snapshot_stops_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.agents.meter_partition.SNAPSHOT_MESSAGES", 1)
-    given = await rated(5)
-    meter = await MeterPartition.open(given, 5, HORIZON)
-    assert await meter.checkpoint(6)
-    given.ledger = MemoryLog()
-
-    await refused(given, 5, r"log ends at 0, but 1 were folded: it was truncated or re-created")
+    await refused(given, committed, message)
 
 
 async def test_a_ledger_message_of_a_newer_format_stops_the_worker() -> None:

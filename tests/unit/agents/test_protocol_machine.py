@@ -6,64 +6,29 @@ what a reader of the totals applies equals the ledger.
 """
 
 import asyncio
-import warnings
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 import polars as pl
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from streams.agents import meter_partition
 from streams.agents.meter_partition import MeterPartition, MeterPorts
-from streams.kafka.ports import Headers, Message
 from streams.pipeline.chain import Chain, LogBroken
 from streams.pipeline.frames import INSTANT, Dead, Record
 from streams.pipeline.ledger import Coverage, Stamp, batches, read_frame, read_headers
 from streams.pipeline.seen import SeenSet
 from streams.pipeline.settle_outcome import Outcome
+from tests.support.gates import Gated, GatedLog, Owner, inline
 from tests.support.memory_log import MemoryLog
 
 Q = 2
 HORIZON = 1_000_000
-
-
-class Gate(Protocol):
-    """Whoever decides when a request goes out, and what becomes of it."""
-
-    async def gate(self) -> str: ...
-
-
-class GatedLog:
-    """A log whose every append waits until the machine says what becomes of it."""
-
-    def __init__(self, log: MemoryLog, owner: Gate) -> None:
-        self.log, self.owner = log, owner
-
-    async def append(self, value: bytes | None, headers: Headers, key: bytes | None = None) -> int | None:
-        fate = await self.owner.gate()
-        if fate == "late":
-            self.log.late.append((value, headers, key))
-            return None
-        if fate == "lost":
-            return None
-        offset = self.log.land(value, headers, key)
-        return None if fate == "unknown" else offset
-
-    async def bounds(self) -> tuple[int, int]:
-        return await self.log.bounds()
-
-    async def trim(self, before: int) -> None:
-        await self.owner.gate()
-        await self.log.trim(before)
-
-    async def read(self, start: int, stop: int | None = None) -> AsyncIterator[Message]:
-        async for message in self.log.read(start, stop):
-            yield message
 
 
 class Published:
@@ -135,13 +100,12 @@ def totals_of(rows: pl.DataFrame, published: Any) -> list[bytes]:
     return [",".join(i for i in ids if zlib.crc32(i.encode()) % Q == q).encode() for q in range(Q)]
 
 
-class Owner:
+class MeterOwner(Owner):
     """One worker's meter: reads from the commit, settles chunks, commits if it still owns the partition."""
 
     def __init__(self, world: "LedgerProtocol", generation: int, strict: bool) -> None:
-        self.world, self.generation = world, generation
-        self.waiting: asyncio.Future[str] | None = None
-        self.calm, self.view = False, world.catalogs.view()
+        super().__init__()
+        self.world, self.generation, self.view = world, generation, world.catalogs.view()
         ports = MeterPorts(
             partition=0,
             source=world.source,
@@ -153,25 +117,10 @@ class Owner:
             decide=decide(strict),
             totals_of=totals_of,
             stream="s",
-            offload=self._inline,
+            offload=inline,
             retry_seconds=0,
         )
         self.task = world.loop.create_task(self._run(ports))
-
-    @staticmethod
-    async def _inline(work: Callable[..., Any], *args: Any) -> Any:
-        return work(*args)
-
-    async def gate(self) -> str:
-        if self.calm:
-            return "ok"
-        while self.waiting is not None:  # dead letters are sent side by side; here one after the other
-            await asyncio.sleep(0)
-        self.waiting = asyncio.get_running_loop().create_future()
-        try:
-            return await self.waiting
-        finally:
-            self.waiting = None
 
     async def _run(self, ports: MeterPorts) -> None:
         world = self.world
@@ -195,7 +144,7 @@ class Owner:
                 await state.checkpoint(world.commit)
 
 
-class LedgerProtocol(RuleBasedStateMachine):
+class LedgerProtocol(Gated):
     @initialize(chunk=st.integers(1, 6), skip=st.booleans(), snapshot_every=st.integers(1, 4))
     def begin(self, chunk: int, skip: bool, snapshot_every: int) -> None:
         self.loop = asyncio.new_event_loop()
@@ -203,22 +152,10 @@ class LedgerProtocol(RuleBasedStateMachine):
         self.totals = [MemoryLog() for _ in range(Q)]
         self.catalogs, self.commit, self.generation = Catalogs(), 0, 0
         self.chunk, self.skip = chunk, skip
-        self.owners: list[Owner] = []
+        self.owners = []
+        self.logs = [self.ledger, self.dead, self.seen, *self.totals]
         meter_partition.SNAPSHOT_MESSAGES = snapshot_every
         self.start(strict=False)
-
-    def run(self) -> None:
-        """Let everybody go on until all wait at their gates."""
-
-        async def turns() -> None:
-            for _ in range(60):
-                await asyncio.sleep(0)
-
-        self.loop.run_until_complete(turns())
-        for owner in self.owners:
-            if owner.task.done() and not owner.task.cancelled() and owner.task.exception():
-                raise owner.task.exception()  # type: ignore[misc]
-        self.owners = [o for o in self.owners if not o.task.done()]
 
     @rule(
         ids=st.lists(
@@ -234,35 +171,7 @@ class LedgerProtocol(RuleBasedStateMachine):
     def start(self, strict: bool) -> None:
         """The partition moves: the former owners are zombies that do not know it."""
         self.generation += 1
-        self.owners.append(Owner(self, self.generation, strict))
-        self.run()
-
-    @precondition(lambda self: self.owners)
-    @rule(
-        data=st.data(),
-        times=st.integers(1, 4),
-        fate=st.sampled_from(["ok", "ok", "ok", "ok", "unknown", "late", "lost"]),
-    )
-    def step(self, data: st.DataObject, times: int, fate: str) -> None:
-        owner = data.draw(st.sampled_from(self.owners))
-        for _ in range(times):
-            if owner.waiting is not None and not owner.waiting.done():
-                owner.waiting.set_result(fate)
-            self.run()
-
-    @precondition(lambda self: self.owners)
-    @rule(data=st.data())
-    def kill(self, data: st.DataObject) -> None:
-        owner = data.draw(st.sampled_from(self.owners))
-        owner.task.cancel()
-        self.run()
-
-    @rule(data=st.data())
-    def land_late(self, data: st.DataObject) -> None:
-        """A request that its client gave up arrives after all."""
-        logs = [log for log in (self.ledger, self.dead, self.seen, *self.totals) if log.late]
-        if logs:
-            data.draw(st.sampled_from(logs)).land_late()
+        self.owners.append(MeterOwner(self, self.generation, strict))
         self.run()
 
     @rule()
@@ -278,31 +187,19 @@ class LedgerProtocol(RuleBasedStateMachine):
 
     def settle(self) -> None:
         self.generation += 1
-        self.owners.append(Owner(self, self.generation, strict=False))
+        self.owners.append(MeterOwner(self, self.generation, strict=False))
         self.owners[-1].calm = True
         self.loop.run_until_complete(asyncio.wait_for(self.owners[-1].task, 20))
         for owner in self.owners[:-1]:
             owner.task.cancel()
         self.run()
 
-    def teardown(self) -> None:
-        if not hasattr(self, "loop"):
-            return
-        try:
-            for _ in range(2):  # again after the late requests have landed
-                self.settle()
-                for log in (self.ledger, self.dead, self.seen, *self.totals):
-                    while log.late:
-                        log.land_late()
+    def end(self) -> None:
+        for _ in range(2):  # again after the late requests have landed
             self.settle()
-            self.check()
-        finally:
-            for owner in self.owners:
-                owner.task.cancel()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self.loop.run_until_complete(asyncio.sleep(0))
-                self.loop.close()
+            self.land_all()
+        self.settle()
+        self.check()
 
     def check(self) -> None:
         chain, rated, accounted, dead_of, versions = Chain(), [], [], set(), []

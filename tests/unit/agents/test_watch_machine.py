@@ -7,32 +7,27 @@ of an uninterrupted watch.
 
 import asyncio
 import json
-import warnings
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from streams.agents import watch_partition
-from streams.agents.meter_partition import MeterPartition, MeterPorts
+from streams.agents.meter_partition import MeterPartition
 from streams.agents.watch_partition import WatchPartition, WatchPorts
 from streams.catalog.models import Budget, Calendar, Catalog, Price, Rolling
 from streams.kafka.catalog_log import CatalogLog, Published
 from streams.kafka.chained_log import Superseded
 from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_frame
-from streams.pipeline.seen import SeenSet
-from streams.pipeline.settle import settle
-from streams.pipeline.settle_outcome import Outcome
-from streams.pipeline.totals import split, totals
+from streams.pipeline.totals import totals
 from streams.watch.windows import current
-from tests.support.events import DECODER, ENCODE, NOW, event
+from tests.support.events import ENCODE, NOW, event
+from tests.support.gates import Gated, GatedLog, Owner, inline
 from tests.support.memory_log import MemoryLog
-from tests.unit.agents.test_protocol_machine import GatedLog
+from tests.support.meters import meter_ports
 
 PRICE = Price(
     provider="openai",
@@ -49,23 +44,12 @@ FIRST, SECOND = Catalog(prices=(PRICE,), budgets=(DAY, HOUR)), Catalog(prices=(P
 MINUTE_MS = 60_000
 
 
-def decide(
-    records: Sequence[Record], base: int, seen: SeenSet, published: Published, stream: str, begin: int
-) -> Outcome:
-    return settle(records, base, seen, DECODER, published.book, stream, begin)
-
-
-async def inline(work: Any, *args: Any) -> Any:
-    return work(*args)
-
-
-class Owner:
+class WatchOwner(Owner):
     """One worker's watch: opens, then takes what the topic holds, one message at a time."""
 
     def __init__(self, world: "Watching", calm: bool = False) -> None:
-        self.world, self.calm = world, calm
-        self.waiting: asyncio.Future[str] | None = None
-        self.monotonic = 0.0
+        super().__init__(calm)
+        self.world, self.monotonic = world, 0.0
         ports = WatchPorts(
             partition=0,
             partitions=1,
@@ -75,7 +59,7 @@ class Owner:
             budgets=GatedLog(world.budgets, self),
             ledger=lambda p: world.ledgers[p],
             catalogs=CatalogLog(world.catalog_log),
-            stream="s",
+            stream="s1",
             now_ms=lambda: NOW,
             monotonic=self._tick,
             offload=inline,
@@ -83,20 +67,9 @@ class Owner:
         self.task = world.loop.create_task(self._run(ports))
 
     def _tick(self) -> float:
-        """Two seconds a look: every settle saves, every fifth ticks."""
+        """A second passes with each look at the clock, so that states are saved and ticks come often."""
         self.monotonic += 1.0
         return self.monotonic
-
-    async def gate(self) -> str:
-        if self.calm:
-            return "ok"
-        while self.waiting is not None:
-            await asyncio.sleep(0)
-        self.waiting = asyncio.get_running_loop().create_future()
-        try:
-            return await self.waiting
-        finally:
-            self.waiting = None
 
     async def _run(self, ports: WatchPorts) -> None:
         watch = await WatchPartition.open(ports)
@@ -115,7 +88,7 @@ class Owner:
                 watch = await WatchPartition.open(ports)
 
 
-class Watching(RuleBasedStateMachine):
+class Watching(Gated):
     @initialize(snapshot_every=st.integers(1, 4))
     def begin(self, snapshot_every: int) -> None:
         watch_partition.SNAPSHOT_MESSAGES = snapshot_every
@@ -123,7 +96,8 @@ class Watching(RuleBasedStateMachine):
         self.sources, self.ledgers = [MemoryLog(), MemoryLog()], [MemoryLog(), MemoryLog()]
         self.truth, self.catalog_log = MemoryLog(), MemoryLog()
         self.totals, self.state, self.alerts, self.budgets = MemoryLog(), MemoryLog(), MemoryLog(), MemoryLog()
-        self.owners: list[Owner] = []
+        self.owners = []
+        self.logs = [self.totals, self.state, self.alerts, self.budgets]
         self.final: WatchPartition | None = None
         self.delivered = 0
         self.loop.run_until_complete(CatalogLog(self.catalog_log).publish(FIRST))
@@ -134,31 +108,8 @@ class Watching(RuleBasedStateMachine):
         """With its own view of the catalog, which may be behind."""
         catalogs = CatalogLog(self.catalog_log)
         await catalogs.refresh()
-        ports = MeterPorts(
-            partition=p,
-            source=self.sources[p],
-            ledger=self.ledgers[p],
-            dead=MemoryLog(),
-            seen=MemoryLog(),
-            totals=[self.truth],
-            catalogs=catalogs,
-            decide=decide,
-            totals_of=lambda rows, published: split(totals(rows, published.scopes), 1),
-            stream="s",
-            offload=inline,
-        )
+        ports = meter_ports(catalogs, p, self.sources[p], self.ledgers[p], self.truth)
         return await MeterPartition.open(ports, 0, 1_000_000)
-
-    def run(self) -> None:
-        async def turns() -> None:
-            for _ in range(60):
-                await asyncio.sleep(0)
-
-        self.loop.run_until_complete(turns())
-        for owner in self.owners:
-            if owner.task.done() and not owner.task.cancelled() and owner.task.exception():
-                raise owner.task.exception()  # type: ignore[misc]
-        self.owners = [o for o in self.owners if not o.task.done()]
 
     @rule(
         p=st.integers(0, 1),
@@ -207,60 +158,26 @@ class Watching(RuleBasedStateMachine):
     @rule()
     def start(self) -> None:
         """The partition moves: the former owners are zombies that do not know it."""
-        self.owners.append(Owner(self))
-        self.run()
-
-    @precondition(lambda self: self.owners)
-    @rule(data=st.data(), times=st.integers(1, 30), fate=st.sampled_from(["ok"] * 5 + ["unknown", "late", "lost"]))
-    def step(self, data: st.DataObject, times: int, fate: str) -> None:
-        owner = data.draw(st.sampled_from(self.owners))
-        for _ in range(times):
-            if owner.waiting is not None and not owner.waiting.done():
-                owner.waiting.set_result(fate)
-            self.run()
-
-    @precondition(lambda self: self.owners)
-    @rule(data=st.data())
-    def kill(self, data: st.DataObject) -> None:
-        data.draw(st.sampled_from(self.owners)).task.cancel()
-        self.run()
-
-    @rule(data=st.data())
-    def land_late(self, data: st.DataObject) -> None:
-        logs = [log for log in (self.totals, self.state, self.alerts, self.budgets) if log.late]
-        if logs:
-            data.draw(st.sampled_from(logs)).land_late()
+        self.owners.append(WatchOwner(self))
         self.run()
 
     def settle(self) -> None:
-        owner = Owner(self, calm=True)
+        owner = WatchOwner(self, calm=True)
         self.loop.run_until_complete(asyncio.wait_for(owner.task, 20))
 
-    def teardown(self) -> None:
-        if not hasattr(self, "loop"):
-            return
-        try:
-            for p in (0, 1):
-                self.use(p, [("a", 1, 0)])  # whatever was never delivered shows as a gap before this one
-            while self.delivered < len(self.truth.messages):
-                self.deliver("once")
-            for log in (self.state, self.alerts, self.budgets, self.totals):
-                while log.late:
-                    log.land_late()
-            self.settle()
-            self.check()
-        finally:
-            for owner in self.owners:
-                owner.task.cancel()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self.loop.run_until_complete(asyncio.sleep(0))
-                self.loop.close()
+    def end(self) -> None:
+        for p in (0, 1):
+            self.use(p, [("a", 1, 0)])  # whatever was never delivered shows as a gap before this one
+        while self.delivered < len(self.truth.messages):
+            self.deliver("once")
+        self.land_all()
+        self.settle()
+        self.check()
 
     def check(self) -> None:
         watch = self.final
         assert watch is not None
-        published = self.loop.run_until_complete(CatalogLogOf(self.catalog_log).newest(watch.state.sequence))
+        published = self.loop.run_until_complete(CatalogLog(self.catalog_log).wait_for(watch.state.sequence))
         assert self.windows(watch) == self.brute_force(published), (
             f"windows and ledger differ: {self.windows(watch)} {self.brute_force(published)}"
         )
@@ -299,16 +216,9 @@ class Watching(RuleBasedStateMachine):
         """What one watch that never stumbled says of the same topic, from its first message on."""
         quiet = MemoryLog()
         again = WatchPorts(0, 1, self.totals, MemoryLog(), quiet, MemoryLog(), lambda p: self.ledgers[p],
-                           CatalogLog(self.catalog_log), "s", lambda: NOW, lambda: 0.0, inline)  # fmt: skip
+                           CatalogLog(self.catalog_log), "s1", lambda: NOW, lambda: 0.0, inline)  # fmt: skip
         self.loop.run_until_complete(WatchPartition.open(again))
         return {(r["alert_id"], r["revision"]) for r in (json.loads(m.value or b"") for m in quiet.messages)}
-
-
-class CatalogLogOf(CatalogLog):
-    """To look a version up."""
-
-    async def newest(self, sequence: int) -> Published:
-        return await self.wait_for(sequence)
 
 
 TestWatching = Watching.TestCase
