@@ -288,7 +288,7 @@ class MeterPartition:
             ("p", str(self.ports.partition).encode()),
             ("offset", str(dead.record.offset).encode()),
             ("reason", dead.reason.encode()),
-            ("detail", dead.detail.encode()),
+            ("detail", dead.detail.encode(errors="replace")),
             *((f"record.{name}", value) for name, value in dead.record.headers),  # apart: none may pass for ours
             *([("record.key", dead.record.key)] if dead.record.key is not None else []),
         ]

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from streams import metrics
 from streams.agents.stage import follow
@@ -36,14 +37,18 @@ def create_warehouse(app: Any, settings: Settings, kafka: KafkaClient) -> None:
 
     before = set[Difference]()
 
+    def look() -> list[Difference]:
+        with client() as own:
+            return differences(own)
+
     @app.timer(CHECK_SECONDS)  # type: ignore[untyped-decorator]  # faust has no types
     async def check_conservation() -> None:
         """All the time, by whoever owns the first partition."""
         if 0 not in owned:
             return
         try:
-            found = await ask(lambda: differences(client()))
-        except Away as error:
+            found = await ask(look)
+        except (Away, ClickHouseError) as error:  # a check that fails must not stop what it checks
             log.warning("conservation is not checked", error=str(error))
             return
         wrong = {d for d in found if not d.holds}

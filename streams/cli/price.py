@@ -20,6 +20,7 @@ from streams.cli.screen import console
 from streams.pipeline.attribute import attribute
 from streams.pipeline.rate import rate
 from streams.tokens.normalise import normalise
+from streams.watch.alerts import text
 
 # What an event of production should say of itself (R11).
 ATTRIBUTION = (
@@ -34,18 +35,17 @@ def book_of(catalog: Path | None) -> Book:
     return compile_book(chosen, 1, wire.version_of(wire.dump(chosen)))
 
 
-def text(amount: Decimal | None) -> str | None:
-    """Plain digits."""
-    if amount is None:
-        return None
-    plain = f"{amount:f}"
-    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+def money(amount: Decimal | None) -> str | None:
+    """Plain digits, or null."""
+    return None if amount is None else text(amount)
 
 
 def priced(row: dict[str, Any]) -> dict[str, Any]:
     """One rated row as JSON: money as strings."""
-    lines = [{**line, "unit_price": text(line["unit_price"]), "amount": text(line["amount"])} for line in row["lines"]]
-    costs = {name: text(row[name]) for name in ("list_cost", "contracted_cost", "effective_cost")}
+    lines = [
+        {**line, "unit_price": money(line["unit_price"]), "amount": money(line["amount"])} for line in row["lines"]
+    ]
+    costs = {name: money(row[name]) for name in ("list_cost", "contracted_cost", "effective_cost")}
     return {
         "event_id": row["event_id"],
         "pricing_status": row["pricing_status"],

@@ -4,9 +4,19 @@ import json
 import os
 from pathlib import Path
 
-from streams.settings import Settings, load_settings
+import typer
+
+from streams.settings import STAGES, Settings, load_settings
 
 STACK = "stack.json"
+
+
+def stages_of(text: str) -> list[str]:
+    """Names of a comma-separated list; what is no stage is refused."""
+    names = [name for name in text.split(",") if name]
+    if unknown := sorted({*names} - {*STAGES}):
+        raise typer.BadParameter(f"stage {unknown[0]}: unknown; choose from {', '.join(STAGES)}")
+    return names
 
 
 def find_settings(

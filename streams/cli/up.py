@@ -15,7 +15,7 @@ import psutil
 import typer
 from aiokafka.errors import KafkaError
 
-from streams.cli.running import STACK
+from streams.cli.running import STACK, stages_of
 from streams.cli.topics import prepare
 from streams.cli.worker import environment_of, stage_command
 from streams.outside import Away
@@ -141,9 +141,7 @@ def register(app: typer.Typer) -> None:
         detach: bool = typer.Option(False, "--detach", "-d", help="Return once it is up; `down` stops it."),
     ) -> None:
         """Run Kafka, the ClickHouse engine and the worker here. Example: [bold]usage-streams up --data /tmp/usage[/bold]"""
-        names = [s for s in stages.split(",") if s]
-        if unknown := sorted({*names} - {*STAGES}):
-            raise typer.BadParameter(f"stage {unknown[0]}: unknown; choose from {', '.join(STAGES)}")
+        names = stages_of(stages)
         if not detach:
             raise typer.Exit(run_stack(data, names))
         try:

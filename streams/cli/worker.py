@@ -11,9 +11,9 @@ from pathlib import Path
 
 import typer
 
-from streams.cli.running import find_settings
+from streams.cli.running import find_settings, stages_of
 from streams.kafka.client import answers
-from streams.settings import STAGES, Settings
+from streams.settings import Settings
 
 POLL_SECONDS = 0.1
 
@@ -44,9 +44,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Run stages against a stack. Example: [bold]usage-streams worker --stages meter[/bold]"""
         settings = find_settings(bootstrap, clickhouse_url, data)
-        names = stages.split(",")
-        if unknown := sorted({*names} - {*STAGES}):
-            raise typer.BadParameter(f"stage {unknown[0]}: unknown; choose from {', '.join(STAGES)}")
+        names = stages_of(stages)
+        if not names:
+            raise typer.BadParameter("no stage; name one or more")
         asyncio.run(answers(settings.bootstrap))
         raise typer.Exit(run([subprocess.Popen(stage_command(n), env=environment_of(settings)) for n in names]))
 

@@ -29,7 +29,6 @@ TYPES: dict[str, pl.DataType | type[pl.DataType]] = {
 MAX_BYTES = 256 * 1024
 REFUSED_MOST, NARROW_MOST = 1_000, 256
 NOT_CANONICAL = ("undecodable", "not in Avro's canonical form")
-REQUIRED = ("event_id", "tenant_id", "event_time", "provider", "model")
 
 
 def _type_of(kind: Any) -> Any:
@@ -118,7 +117,7 @@ class Decoder:
     def learn(self, number: int, schema: Any | None) -> None:
         """From now on records with this id are read with this schema; None, or one that cannot be used: they are refused."""
         try:
-            problem = "is not in the registry" if schema is None else _misfit(schema, self.schema)
+            problem = "is not in the registry" if schema is None else _misfit(schema, self.reader, self.schema)
             if not problem:
                 self._confluent[number] = Writer.of(schema)
         except (fastavro.schema.SchemaParseException, KeyError, TypeError) as error:
@@ -264,7 +263,7 @@ def _too_large(record: Record) -> Dead:
     return Dead(record, "too_large", f"{len(record.value or b'')} bytes, at most {MAX_BYTES} are read")
 
 
-def _misfit(schema: Any, wanted: pl.Schema) -> str:
+def _misfit(schema: Any, reader: Any, wanted: pl.Schema) -> str:
     """Why records of a writer schema cannot become our columns; empty when they can."""
     if not isinstance(schema, dict) or schema.get("type") != "record":
         return "is not a record"
@@ -276,7 +275,8 @@ def _misfit(schema: Any, wanted: pl.Schema) -> str:
             return f"has a field {name} of a type that is not read: {str(one['type'])[:80]}"
         if name in wanted and kind != wanted[name]:
             return f"has a field {name} of another type than ours"
-    lacks = {*REQUIRED} - {one["name"] for one in schema["fields"]}
+    required = {one["name"] for one in reader["fields"] if "default" not in one}
+    lacks = required - {one["name"] for one in schema["fields"]}
     return f"lacks {', '.join(sorted(lacks))}" if lacks else ""
 
 

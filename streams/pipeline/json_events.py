@@ -12,13 +12,13 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 import polars as pl
 
+from streams.pipeline.checks import WRITE_BLOCK
 from streams.pipeline.frames import INSTANT, Record
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LAST_MS = 253_402_300_799_999  # of the year 9999
 Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 KINDS: dict[str, Any] = {"string": str, "long": Int64, "int": Int64, "boolean": bool}
-WRITE_BLOCK = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Refusal(NamedTuple):

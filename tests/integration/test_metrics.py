@@ -32,10 +32,14 @@ def test_a_scrape_counts_what_the_meter_did_and_how_far_behind_it_is(
 
     sent = asyncio.run(produce(settings, "scraped", 500))
     until(lambda: stored_events(client, "scraped") == sent.good, 60, "everything stored", meter.said)
-    found = scrape(port)
+    wanted = {"rated": sent.good, "duplicate": sent.repeats, "dead": sent.poison}
 
-    for outcome, count in (("rated", sent.good), ("duplicate", sent.repeats), ("dead", sent.poison)):
-        assert found[f'usage_events_total{{outcome="{outcome}"}}'] >= count
+    def counted() -> bool:  # a chunk is counted when it is finished, which may be after its rows can be queried
+        now = scrape(port)
+        return all(now.get(f'usage_events_total{{outcome="{o}"}}', 0) >= count for o, count in wanted.items())
+
+    until(counted, 20, "counted", meter.said)
+    found = scrape(port)
     lags = {name: value for name, value in found.items() if name.startswith("usage_stage_lag_seconds{")}
     assert len(lags) == settings.source_partitions
     assert max(lags.values()) < 60
