@@ -1,23 +1,60 @@
-"""What every dialect is: a typed block, disjoint buckets of billable units, and how the one becomes the other."""
+"""What every dialect is: a typed block, disjoint buckets of billable units, and how the one becomes the other.
+
+A block's struct names every field that its provider is known to send, billed or not, so that a new one is noticed the day it
+appears; fields that carry nothing billable are `Ignored`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 
 import msgspec
+
+Ignored = Any
+MODALITIES = ("audio", "document", "image", "video")  # text has no suffix
+Notes = list[str]
 
 
 class Inconsistent(Exception):
     """The provider's own numbers contradict each other; both figures are in the message, nothing is clamped."""
 
 
+class Block(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A usage block, or a part of one."""
+
+
+class Served(NamedTuple):
+    """What the response says beside counts; it decides the price, so it wins over what the request asked for."""
+
+    service_tier: str | None = None
+    speed: str | None = None
+    geo: str | None = None  # where the provider says that the request was served
+    billed_cost: Decimal | None = None  # what the provider says that it charges; stands beside ours
+    billed_currency: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One API's usage block. `amounts` gives one integer a bucket, in the order of `buckets`, which is that of the alphabet.
+    """One API's usage block.
 
-    A negative amount is a contradiction too: parts that are more than their whole.
+    amounts: one integer a bucket, in the order of `buckets`; a negative one is a contradiction too: parts that are more than
+             their whole. Notes are remarks for the row, such as a convention that had to be inferred.
+    served:  what else the response says, where its block says anything
     """
 
-    kind: type[msgspec.Struct]
+    kind: type[Block]
     buckets: tuple[str, ...]
-    amounts: Callable[[Any], tuple[int, ...]]
+    amounts: Callable[[Any, Notes], tuple[int, ...]]
+    served: Callable[[Any], Served] | None = None
+
+
+def agree(name: str, told: int | None, parts: str, found: int) -> None:
+    """Raises Inconsistent when the provider gives a figure, `name`, that its parts miss."""
+    if told is not None and told != found:
+        raise Inconsistent(f"{name} is {told}, {parts} are {found}")
+
+
+def milliseconds(seconds: Decimal | None) -> int:
+    """A duration in our smallest unit; half a millisecond goes to the even one."""
+    return 0 if seconds is None else round(seconds * 1000)

@@ -4,6 +4,7 @@ A provider's block is decoded by its dialect's typed struct, row by row, so that
 Events that bring their own quantities are exploded as columns.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,92 +13,123 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from streams.tokens import anthropic, openai
-from streams.tokens.buckets import Dialect, Inconsistent
+from streams.tokens.buckets import Inconsistent, Served
+from streams.tokens.dialects import DECODE, DIALECTS
+from streams.tokens.read import LIMIT, read_block
 
 LINES = pl.Schema({"source_offset": pl.Int64, "bucket": pl.String, "quantity": pl.Int64})
 PROBLEMS = pl.Schema({"source_offset": pl.Int64, "reason": pl.String})
-LIMIT = 10**12
+SERVED = pl.Schema(
+    {
+        "source_offset": pl.Int64,
+        "served_tier": pl.String,
+        "served_speed": pl.String,
+        "served_geo": pl.String,
+        "told_cost": pl.String,
+        "told_currency": pl.String,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """`lines`: LINES, sorted; `problems`: PROBLEMS, why an event's usage cannot be trusted."""
+    """What a chunk used.
+
+    lines:    LINES, sorted
+    problems: PROBLEMS, why an event's usage cannot be trusted
+    notes:    PROBLEMS, what a row should say although its usage stands
+    served:   SERVED, rows of those events whose response said so
+    unknown:  (dialect, field) -> events that held a field which no struct knows
+    """
 
     lines: pl.DataFrame
     problems: pl.DataFrame
+    notes: pl.DataFrame
+    served: pl.DataFrame
+    unknown: Counter[tuple[str, str]]
 
 
-DIALECTS = {
-    "openai.chat": Dialect(openai.Usage, openai.BUCKETS, openai.amounts),
-    "anthropic.messages": Dialect(anthropic.Usage, anthropic.BUCKETS, anthropic.amounts),
-}
-DECODE = {name: msgspec.json.Decoder(dialect.kind).decode for name, dialect in DIALECTS.items()}
+Reasons = list[tuple[int, str]]
+FAILED = (Inconsistent, msgspec.MsgspecError, ArithmeticError, RecursionError, ValueError)
 
 
-def read_block(dialect: str, block: str) -> dict[str, int] | str:
-    """Buckets above 0 of one block, or the reason why not: one line that names the figures."""
-    if dialect not in DIALECTS:
-        return f"unknown_dialect: {dialect}"
-    try:
-        found = dict(zip(DIALECTS[dialect].buckets, DIALECTS[dialect].amounts(DECODE[dialect](block)), strict=True))
-    except Inconsistent as error:
-        return f"inconsistent: {error}"
-    except msgspec.MsgspecError as error:
-        return f"bad_usage: {error}"
-    except (RecursionError, ValueError):
-        return "bad_usage: nested too deep, or not UTF-8"
-    for bucket, amount in found.items():
-        if not 0 <= amount <= LIMIT:
-            return f"inconsistent: {bucket} would be {amount}"
-    return {bucket: amount for bucket, amount in found.items() if amount}
+class _Gathered:
+    """What the blocks of a chunk say, beside their counts."""
 
+    def __init__(self) -> None:
+        self.problems: Reasons = []
+        self.notes: Reasons = []
+        self.served: list[tuple[int, Served]] = []
+        self.unknown: Counter[tuple[str, str]] = Counter()
 
-Problems = list[tuple[int, str]]
-
-
-def _of_dialect(name: str, offsets: Sequence[int], blocks: Sequence[str], problems: Problems) -> pl.DataFrame:
-    """Lines of the blocks of one dialect, sorted; those that cannot be read go to `problems`."""
-    dialect = DIALECTS.get(name)
-    if dialect is None:
-        problems += [(offset, f"unknown_dialect: {name}") for offset in offsets]
-        return pl.DataFrame(schema=LINES)
-    decode, amounts, rows = DECODE[name], dialect.amounts, list[tuple[int, ...]]()
-    width = len(dialect.buckets)
-    unreadable = (-1,) * width
-    for block in blocks:
+    def lines(self, name: str, offsets: Sequence[int], blocks: Sequence[str]) -> pl.DataFrame:
+        """Lines of the blocks of one dialect, sorted; those that cannot be read go to `problems`."""
+        dialect = DIALECTS.get(name)
+        if dialect is None:
+            self.problems += [(offset, f"unknown_dialect: {name}") for offset in offsets]
+            return pl.DataFrame(schema=LINES)
+        decode, amounts, served, rows, notes = (
+            DECODE[name],
+            dialect.amounts,
+            dialect.served,
+            list[tuple[int, ...]](),
+            list[str](),
+        )
+        width = len(dialect.buckets)
+        unreadable = (-1,) * width
+        for i, block in enumerate(blocks):
+            try:
+                usage = decode(block)
+                row = amounts(usage, notes)
+                if served and any(said := served(usage)):
+                    self.served.append((offsets[i], said))
+                rows.append(row)
+            except FAILED:
+                rows.append(unreadable)
+                notes.clear()
+            if notes:
+                self.notes += [(offsets[i], note) for note in notes]
+                notes.clear()
         try:
-            rows.append(amounts(decode(block)))
-        except (Inconsistent, msgspec.MsgspecError, RecursionError, ValueError):
-            rows.append(unreadable)
-    try:
-        matrix = np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width).reshape(-1, width)
-    except OverflowError:  # a count beyond 64 bits
-        rows = [row if max(row) <= LIMIT else unreadable for row in rows]
-        matrix = np.array(rows, np.int64)
-    wrong = ((matrix < 0) | (matrix > LIMIT)).any(axis=1)
-    if wrong.any():
-        problems += [(offsets[i], str(read_block(name, blocks[i]))) for i in np.flatnonzero(wrong).tolist()]
-        matrix[wrong] = 0
-    row_of, bucket_of = np.nonzero(matrix)
-    return pl.DataFrame(
-        {
-            "source_offset": np.asarray(offsets, np.int64)[row_of],
-            "bucket": pl.Series(dialect.buckets, dtype=pl.String).gather(bucket_of),
-            "quantity": matrix[row_of, bucket_of],
-        },
-        schema=LINES,
-    )
+            matrix = np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width).reshape(-1, width)
+        except OverflowError:  # a count beyond 64 bits
+            rows = [row if max(row) <= LIMIT else unreadable for row in rows]
+            matrix = np.array(rows, np.int64)
+        wrong = ((matrix < 0) | (matrix > LIMIT)).any(axis=1)
+        for i in np.flatnonzero(wrong).tolist():
+            matrix[i] = self._again(name, dialect.buckets, offsets[i], blocks[i])
+        order = sorted(range(width), key=dialect.buckets.__getitem__)
+        matrix = matrix[:, order]
+        row_of, bucket_of = np.nonzero(matrix)
+        return pl.DataFrame(
+            {
+                "source_offset": np.asarray(offsets, np.int64)[row_of],
+                "bucket": pl.Series([dialect.buckets[i] for i in order], dtype=pl.String).gather(bucket_of),
+                "quantity": matrix[row_of, bucket_of],
+            },
+            schema=LINES,
+        )
+
+    def _again(self, name: str, buckets: Sequence[str], offset: int, block: str) -> list[int]:
+        """What the strict struct refused, one by one: fields that nobody knows are counted, the rest is a problem."""
+        found = read_block(name, block)
+        self.unknown.update((name, path) for path in set(found.unknown))
+        if found.problem:
+            self.problems.append((offset, found.problem))
+            return [0] * len(buckets)
+        self.notes += [(offset, f"unknown_field: {path}") for path in found.unknown]
+        self.notes += [(offset, note) for note in found.notes]
+        if any(found.served):
+            self.served.append((offset, found.served))
+        return [found.quantities.get(bucket, 0) for bucket in buckets]
 
 
 def normalise(events: pl.DataFrame) -> Usage:
     """events: source_offset, usage_dialect, usage_json, quantities, provider_total_tokens."""
-    problems: Problems = []
+    gathered = _Gathered()
     blocks = events.select("source_offset", "usage_dialect", "usage_json").drop_nulls("usage_json")
     found = [
-        _of_dialect(
-            str(part["usage_dialect"][0]), part["source_offset"].to_list(), part["usage_json"].to_list(), problems
-        )
+        gathered.lines(str(part["usage_dialect"][0]), part["source_offset"].to_list(), part["usage_json"].to_list())
         for part in blocks.partition_by("usage_dialect", maintain_order=True)
     ]
     own = events.select("source_offset", "usage_json", "quantities")
@@ -109,8 +141,28 @@ def normalise(events: pl.DataFrame) -> Usage:
     lines = pl.concat(found) if found else pl.DataFrame(schema=LINES)
     if len(found) > 1 or own.height:
         lines = lines.sort("source_offset", "bucket")
-    problems.sort()
-    return Usage(lines, pl.concat([pl.DataFrame(problems, PROBLEMS, orient="row"), _totals_missed(events, lines)]))
+    problems = pl.concat([_reasons(gathered.problems), _totals_missed(events, lines)])
+    return Usage(lines, problems, _reasons(gathered.notes), _served(gathered.served), gathered.unknown)
+
+
+def _reasons(found: Reasons) -> pl.DataFrame:
+    return pl.DataFrame(sorted(found), PROBLEMS, orient="row")
+
+
+def _served(found: list[tuple[int, Served]]) -> pl.DataFrame:
+    """Sorted by source_offset; money as the provider wrote it."""
+    rows = [
+        (
+            offset,
+            s.service_tier,
+            s.speed,
+            s.geo,
+            None if s.billed_cost is None else f"{s.billed_cost:f}",
+            s.billed_currency,
+        )
+        for offset, s in found
+    ]
+    return pl.DataFrame(sorted(rows, key=lambda r: r[0]), SERVED, orient="row")
 
 
 def _totals_missed(events: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from streams.catalog.models import Catalog, Price
 from streams.pipeline.attribute import attribute
 from streams.pipeline.rate import rate
 from streams.pipeline.totals import totals
-from streams.tokens.normalise import normalise, read_block
+from streams.tokens.normalise import normalise
 from streams.watch.scopes import Scope
 from tests.support.events import DECODER, NOW, avro
 
@@ -104,41 +104,6 @@ def test_a_price_that_is_over_is_no_price() -> None:
     frame = rated([used(1, NOON, input_uncached=1)], book(price("m", "input_uncached", "1", NOON - DAY, NOON)))
 
     assert frame["pricing_status"].to_list() == ["unpriced"]
-
-
-def test_openai_counts_cached_tokens_inside_the_prompt() -> None:
-    block = (
-        '{"prompt_tokens":100,"completion_tokens":30,"total_tokens":130,"prompt_tokens_details":{"cached_tokens":60},'
-        '"completion_tokens_details":{"reasoning_tokens":10}}'
-    )
-
-    assert read_block("openai.chat", block) == {
-        "input_uncached": 40,
-        "input_cache_read": 60,
-        "output_visible": 20,
-        "output_reasoning": 10,
-    }
-
-
-def test_anthropic_counts_cached_tokens_beside_the_input() -> None:
-    block = (
-        '{"input_tokens":10,"output_tokens":5,"cache_read_input_tokens":90,"cache_creation_input_tokens":7,'
-        '"cache_creation":{"ephemeral_5m_input_tokens":3,"ephemeral_1h_input_tokens":4}}'
-    )
-
-    assert read_block("anthropic.messages", block) == {
-        "input_uncached": 10,
-        "input_cache_read": 90,
-        "input_cache_write_5m": 3,
-        "input_cache_write_1h": 4,
-        "output_visible": 5,
-    }
-
-
-def test_more_cached_than_prompt_is_inconsistent_and_never_clamped() -> None:
-    found = read_block("openai.chat", '{"prompt_tokens":10,"prompt_tokens_details":{"cached_tokens":60}}')
-
-    assert found == "inconsistent: input_uncached would be -50"
 
 
 BUCKETS = ("input_uncached", "input_cache_read", "output_visible", "output_reasoning")
