@@ -1,47 +1,191 @@
-"""The price book: a catalog version compiled into frames that rating can join. A value, never changed."""
+"""The price book: a catalog version compiled so that a chunk's few distinct kinds of sale find their offers at once. A value.
 
-from dataclasses import dataclass
+Factors become prices here, in their declared order (class of service, region, contract), so that rating only looks up.
+"""
 
-import polars as pl
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
 
 from streams.catalog.models import Catalog
-from streams.pipeline.frames import INSTANT, MONEY
+from streams.catalog.money import MAX_SCALE
+from streams.catalog.names import Names, Sku, compile_names
+from streams.catalog.prices import Factor, FxRate, Price, Schedule
+from streams.tokens.buckets import MODALITIES
 
-PRICES = pl.Schema(
-    {
-        "provider": pl.String(),
-        "model": pl.String(),
-        "bucket": pl.String(),
-        "effective_from": INSTANT,
-        "effective_to": INSTANT,
-        "price_id": pl.String(),
-        "unit_price": MONEY,
-        "currency": pl.String(),
-        "free": pl.Boolean(),
-    }
-)
+# Buckets without any price of their own are billed like another, by every provider that we know (domain.md §1.2). Audio is not
+# among them, nor output of another modality, nor what was read from a cache: their prices differ, so a missing one is missing.
+_PICTURES = [m for m in MODALITIES if m != "audio"]
+SAME_RATE = {
+    "output_reasoning": "output_visible",
+    "input_tool_prompt": "input_uncached",
+    **{f"input_uncached_{m}": "input_uncached" for m in _PICTURES},
+    **{f"input_cache_read_{m}": "input_cache_read" for m in _PICTURES},
+    **{f"input_tool_prompt_{m}": "input_uncached" for m in _PICTURES},
+}
+KINDS = ("class", "region", "contract")  # of factors, in the order in which they multiply
+MEMO = 20_000
+
+
+class Cell(NamedTuple):
+    """One price, ready to be looked up; `rank` is lower where it is more specific."""
+
+    bucket: str
+    effective_from: datetime
+    effective_to: datetime | None
+    context_from: int
+    context_to: int | None
+    excess: bool
+    schedule: str
+    rank: int
+    contract: bool
+    price_id: str
+    unit_price: Decimal
+    currency: str
+    service: tuple[str, str, str]
+    region: str
+    tenant: str
+    account: str
+
+
+class Sale(NamedTuple):
+    """What decides the offers for an event, beside its time and size."""
+
+    provider: str
+    model: str
+    service_tier: str = "standard"
+    processing: str = "online"
+    speed: str = "standard"
+    region: str = ""
+    tenant: str = ""
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """`found`: (SKU, its cells that fit), one a time in which the name means that SKU."""
+
+    found: tuple[tuple[Sku, tuple[Cell, ...]], ...]
+
+    @property
+    def sku_model(self) -> str | None:
+        return self.found[-1][0].model if self.found else None
 
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """`prices`: PRICES, sorted by effective_from; `aliases`: provider, alias, model."""
+    """Prices of one catalog version. `regions`, `tenants`, `accounts`: those that some price is for."""
 
     sequence: int
     version: str
-    prices: pl.DataFrame
-    aliases: pl.DataFrame
+    names: Names
+    cells: Mapping[tuple[str, str], tuple[Cell, ...]]
+    schedules: Mapping[str, Schedule]
+    rates: tuple[FxRate, ...]
+    currency_of: Mapping[str, str]
+    regions: frozenset[str]
+    tenants: frozenset[str]
+    accounts: frozenset[str]
+    _memo: dict[Sale, Offers] = field(default_factory=dict, compare=False, repr=False)
+
+    def offers(self, sale: Sale) -> Offers:
+        """Every cell that fits the sale but for time and size, by bucket."""
+        known = self._memo.get(sale)
+        if known is None:
+            if len(self._memo) >= MEMO:
+                self._memo.clear()
+            known = self._memo[sale] = Offers(tuple(self._fitting(sale)))
+        return known
+
+    def _fitting(self, sale: Sale) -> Iterable[tuple[Sku, tuple[Cell, ...]]]:
+        service = (sale.service_tier, sale.processing, sale.speed)
+        for sku in self.names.resolve(sale.provider, sale.model):
+            cells = self.cells.get((sku.provider, sku.model), ())
+            fitting = [c for c in cells if c.service == service and fits(c, sale)]
+            present = {c.bucket for c in cells}
+            for bucket, other in SAME_RATE.items():
+                if bucket not in present:
+                    fitting += [c._replace(bucket=bucket) for c in fitting if c.bucket == other]
+            yield sku, tuple(fitting)
+
+
+def fits(cell: Cell, sale: Sale) -> bool:
+    """Whether the cell is for this region, tenant and account."""
+    region = cell.region
+    here = not region or region == sale.region or (region.endswith("*") and sale.region.startswith(region[:-1]))
+    return here and cell.tenant in ("", sale.tenant) and cell.account in ("", sale.account)
 
 
 def compile_book(catalog: Catalog, sequence: int, version: str) -> Book:
-    """Frames of the catalog's prices and aliases."""
-    rows = [
-        (p.provider, p.model, p.bucket, p.effective_from, p.effective_to, p.price_id, p.unit_price, p.currency, p.free)
-        for p in catalog.prices
-    ]
-    prices = pl.DataFrame(rows, PRICES, orient="row").sort("effective_from")
-    aliases = pl.DataFrame(
-        [(a.provider, a.alias, a.model) for a in catalog.aliases],
-        {"provider": pl.String, "alias": pl.String, "sku_model": pl.String},
-        orient="row",
+    """The catalog's prices, factors and names."""
+    cells = defaultdict[tuple[str, str], list[Cell]](list)
+    for price, name, each in expanded(catalog):
+        cells[price.provider, price.model].append(_cell(price, name, each))
+    sold = [*catalog.prices, *catalog.factors]
+    return Book(
+        sequence,
+        version,
+        compile_names(catalog),
+        {sku: tuple(found) for sku, found in cells.items()},
+        {s.id: s for s in catalog.schedules},
+        catalog.rates,
+        {t.id: t.currency for t in catalog.tenants if t.currency},
+        frozenset(s.region for s in sold if s.region),
+        frozenset(s.tenant for s in sold if s.tenant),
+        frozenset(s.account for s in sold if s.account),
     )
-    return Book(sequence, version, prices, aliases)
+
+
+Named = tuple[Price, str, Decimal]
+
+
+def expanded(catalog: Catalog) -> list[Named]:
+    """Every price with its id and amount for one unit, those that factors make included."""
+    found: list[Named] = [(p, p.price_id, p.each) for p in catalog.prices]
+    written = {p.where for p in catalog.prices}
+    for kind in KINDS:
+        factors = [f for f in catalog.factors if f.kind == kind]
+        if factors:
+            made = [
+                new for f in factors for one in found if (new := _multiplied(f, *one)) and new[0].where not in written
+            ]
+            found += made
+    return found
+
+
+def _multiplied(factor: Factor, price: Price, name: str, each: Decimal) -> Named | None:
+    """The price that the factor makes of this one, if it is for it."""
+    if price.provider != factor.provider or factor.model not in ("*", price.model) or price.contract:
+        return None
+    if factor.buckets and price.bucket not in factor.buckets:
+        return None
+    service = {"service_tier": factor.service_tier, "processing": factor.processing, "speed": factor.speed}
+    if factor.kind == "class":
+        if (price.service_tier, price.processing, price.speed) != ("standard", "online", "standard") or price.region:
+            return None
+        change = service
+    elif factor.kind == "region":
+        if price.region:
+            return None
+        change = {"region": factor.region}
+    else:
+        change = {"tenant": factor.tenant, "account": factor.account}
+    start = max(price.effective_from, factor.effective_from)
+    ends = [e for e in (price.effective_to, factor.effective_to) if e is not None]
+    if ends and min(ends) <= start:
+        return None
+    dated = {"effective_from": start, "effective_to": min(ends) if ends else None}
+    amount = (each * factor.multiplier).quantize(Decimal(1).scaleb(-MAX_SCALE))
+    return price.model_copy(update=change | dated), f"{name}*{factor.id}", amount
+
+
+def _cell(price: Price, name: str, each: Decimal) -> Cell:
+    rank = -(8 * bool(price.account) + 4 * bool(price.tenant) + 2 * bool(price.region) + bool(price.schedule))
+    return Cell(
+        price.bucket, price.effective_from, price.effective_to, price.context_from, price.context_to,
+        price.context == "excess", price.schedule, rank, price.contract, name, each, price.currency,
+        (price.service_tier, price.processing, price.speed), price.region, price.tenant, price.account,
+    )  # fmt: skip

@@ -1,86 +1,18 @@
-"""What people decide, as models: prices, aliases, tenants, budgets, rules. Validated where it enters, then trusted."""
+"""What people decide, as models: tenants, budgets, rules, and the whole catalog. Validated where it enters, then trusted."""
 
-from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from decimal import Decimal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-MAX_SCALE = 18
-MAX_UNIT_PRICE = 10**6  # so that a line of the largest quantity still fits Decimal(38, 18) (C6)
+from streams.catalog.money import Currency, Decided, Money
+from streams.catalog.prices import Alias, Factor, FxRate, Price, Schedule, Seller, zone
 
-
-def _money(value: Any) -> Decimal:
-    if isinstance(value, float):
-        raise ValueError(f'money is a float: {value}; write it as a string, "{value}"')
-    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise ValueError(f"money is {type(value).__name__}; write it as a string")
-    try:
-        amount = Decimal(value)
-    except InvalidOperation as error:
-        raise ValueError(f"money is {value!r}; write a decimal string") from error
-    if not amount.is_finite() or amount < 0 or amount >= 10**15:
-        raise ValueError(f"money is {value}; give a positive decimal string below 10^15")
-    if -int(amount.as_tuple().exponent) > MAX_SCALE:
-        raise ValueError(f"money is {value}; at most {MAX_SCALE} digits after the point are kept")
-    return amount
-
-
-def _unit_price(value: Any) -> Decimal:
-    amount = _money(value)
-    if amount >= MAX_UNIT_PRICE:
-        raise ValueError(f"unit_price is {value}; a price is for one unit, below {MAX_UNIT_PRICE:,}")
-    return amount
-
-
-Money = Annotated[Decimal, BeforeValidator(_money)]
-UnitPrice = Annotated[Decimal, BeforeValidator(_unit_price)]
 Dimension = Literal[
     "tenant_id", "provider", "model", "application", "environment", "team", "project", "cost_center", "use_case",
     "business_process", "request_type", "workload_id", "workload_class", "model_tier", "agent_id", "workflow_id", "run_id",
     "conversation_id", "session_id", "user_id", "user_role", "channel", "api_key_id", "account_id", "region",
 ]  # fmt: skip
-
-
-class Decided(BaseModel):
-    """A thing that people decide; an unknown key is a slip, not a comment."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Price(Decided):
-    """The price of one bucket of one model while in force, `[effective_from, effective_to)`; per single unit."""
-
-    provider: str
-    model: str
-    bucket: str
-    unit_price: UnitPrice
-    currency: str = Field("USD", pattern="^[A-Z]{3}$")
-    effective_from: AwareDatetime
-    effective_to: AwareDatetime | None = None
-    free: bool = False
-    source: str
-
-    @property
-    def price_id(self) -> str:
-        """Stable name of this price."""
-        return f"{self.provider}/{self.model}/{self.bucket}@{self.effective_from:%Y-%m-%dT%H:%M:%SZ}"
-
-    @model_validator(mode="after")
-    def _holds(self) -> "Price":
-        if self.effective_to is not None and self.effective_to <= self.effective_from:
-            raise ValueError("effective_to is not after effective_from; an interval is [from, to)")
-        if self.unit_price == 0 and not self.free:
-            raise ValueError('unit_price is 0; say free = true, or give a positive decimal string such as "0.0000025"')
-        return self
-
-
-class Alias(Decided):
-    """Another name under which a provider serves a model, while in force."""
-
-    provider: str
-    alias: str
-    model: str
 
 
 class Tenant(Decided):
@@ -89,6 +21,7 @@ class Tenant(Decided):
     id: str = Field(min_length=1)
     name: str = ""
     accountable: str = ""
+    currency: Currency | None = None  # into which costs are converted, beside what they were priced in
 
 
 class Calendar(Decided):
@@ -101,10 +34,7 @@ class Calendar(Decided):
 
     @model_validator(mode="after")
     def _zone_exists(self) -> "Calendar":
-        try:
-            ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"zone {self.zone}: unknown; write an IANA name such as Europe/Berlin") from error
+        zone(self.zone)
         return self
 
 
@@ -120,10 +50,10 @@ class Budget(Decided):
 
     id: str = Field(pattern="^[a-z0-9][a-z0-9-]*$")
     tenant: str = "*"
-    where: dict[Dimension, str] = {}
+    where: dict[Dimension, str] = Field(default_factory=dict)
     each: tuple[Dimension, ...] = ()
     unit: Literal["cost", "tokens", "events", "unpriced"] = "cost"  # unpriced: events without a price in force
-    currency: str = Field("USD", pattern="^[A-Z]{3}$")
+    currency: Currency = "USD"
     limit: Money
     period: Annotated[Calendar | Rolling, Field(discriminator="kind")]
     thresholds: tuple[Money, ...] = (Decimal("0.8"), Decimal(1))
@@ -157,6 +87,10 @@ class Catalog(Decided):
 
     tenants: tuple[Tenant, ...] = ()
     prices: tuple[Price, ...] = ()
+    factors: tuple[Factor, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
     aliases: tuple[Alias, ...] = ()
+    sellers: tuple[Seller, ...] = ()
+    rates: tuple[FxRate, ...] = ()
     budgets: tuple[Budget, ...] = ()
     rules: tuple[Rule, ...] = ()

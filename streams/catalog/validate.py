@@ -1,9 +1,15 @@
 """What a catalog must be as a whole: one price at a time, one thing per id, aliases that lead somewhere."""
 
+import re
 from collections import Counter, defaultdict
-from itertools import pairwise
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import groupby, pairwise
 
-from streams.catalog.models import Catalog, Price
+from streams.catalog.models import Catalog
+from streams.catalog.prices import FxRate, Price
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CatalogError(Exception):
@@ -13,18 +19,16 @@ class CatalogError(Exception):
 def problems(catalog: Catalog) -> list[str]:
     """Every problem, a line each; empty when the catalog holds."""
     found = []
-    cells: dict[tuple[str, str, str], list[Price]] = defaultdict(list)
+    cells = defaultdict[tuple[str | int, ...], list[Price]](list)
     for price in catalog.prices:
-        cells[price.provider, price.model, price.bucket].append(price)
-    for name, prices in cells.items():
-        prices.sort(key=lambda p: p.effective_from)
-        for a, b in pairwise(prices):
-            if a.effective_to is None or a.effective_to > b.effective_from:
-                found.append(
-                    f"prices {'/'.join(name)}: the price from {a.effective_from:%Y-%m-%d %H:%M} overlaps the one from"
-                    f" {b.effective_from:%Y-%m-%d %H:%M}; end the first with effective_to"
-                )
-    for kind in ("tenants", "budgets", "rules"):
+        cells[price.cell].append(price)
+    for prices in cells.values():
+        found += _overlaps("prices", [(p.price_id, p.effective_from, p.effective_to) for p in prices])
+    found += _bands(catalog.prices)
+    found += _names(catalog)
+    for (base, quote), rates in groupby(sorted(catalog.rates, key=_pair), key=_pair):
+        found += _overlaps(f"rates {base}/{quote}", [(r.rate_id, r.effective_from, r.effective_to) for r in rates])
+    for kind in ("tenants", "budgets", "rules", "schedules", "factors"):
         for double, n in Counter(x.id for x in getattr(catalog, kind)).items():
             if n > 1:
                 found.append(f"{kind} {double}: the id is used {n} times; rename one")
@@ -33,6 +37,87 @@ def problems(catalog: Catalog) -> list[str]:
         for double in {b.id for b in catalog.budgets} & {r.id for r in catalog.rules}
     ]
     return found
+
+
+Interval = tuple[str, datetime, datetime | None]
+
+
+def _overlaps(what: str, intervals: list[Interval]) -> list[str]:
+    """Two that hold at once make the price a guess."""
+    intervals.sort(key=lambda i: i[1])
+    return [
+        f"{what} {a[0]}: overlaps {b[0]}; end the first with effective_to"
+        for a, b in pairwise(intervals)
+        if a[2] is None or a[2] > b[1]
+    ]
+
+
+def _pair(rate: FxRate) -> tuple[str, str]:
+    return rate.base, rate.quote
+
+
+def _bands(prices: Sequence[Price]) -> list[str]:
+    """Context bands of one cell must meet, and those for the excess begin at 0 and end nowhere."""
+    found = []
+    banded = defaultdict[tuple[str, ...], list[Price]](list)
+    for price in prices:
+        banded[price.where].append(price)
+    for cell in banded.values():
+        if not any(p.context_from or p.context_to is not None for p in cell):
+            continue
+        for start in {p.effective_from for p in cell}:
+            held = [p for p in cell if p.effective_from <= start and (p.effective_to is None or p.effective_to > start)]
+            found += _unmet(sorted(held, key=lambda p: p.context_from))
+    return list(dict.fromkeys(found))
+
+
+def _unmet(bands: list[Price]) -> list[str]:
+    """What is wrong with the bands that hold at one moment."""
+    found, first, last = list[str](), bands[0], bands[-1]
+    for a, b in pairwise(bands):
+        if a.context != b.context:
+            found.append(f"prices {a.price_id}: bands for the whole and for the excess are mixed; choose one")
+        elif a.context_to != b.context_from:
+            word = "overlaps" if a.context_to is None or a.context_to > b.context_from else "leaves a gap before"
+            found.append(f"prices {a.price_id}: its band {word} {b.price_id}; bands are [from, to) and must meet")
+    if first.context == "excess" and (first.context_from or last.context_to is not None):
+        found.append(f"prices {first.price_id}: bands for the excess must begin at 0, the last without context_to")
+    return found
+
+
+def _names(catalog: Catalog) -> list[str]:
+    """Aliases and schedules that lead somewhere, each name once at a time, patterns that compile."""
+    models = {(p.provider, p.model) for p in catalog.prices}
+    schedules = {s.id for s in catalog.schedules}
+    found = [
+        f"prices {p.price_id}: schedule {p.schedule} is not there; add it under [[schedules]]"
+        for p in catalog.prices
+        if p.schedule and p.schedule not in schedules
+    ]
+    dated = defaultdict[tuple[str, str], list[Interval]](list)
+    for alias in catalog.aliases:
+        if (alias.provider, alias.model) not in models:
+            found.append(
+                f"aliases {alias.alias}: {alias.provider} has no price for {alias.model}; price it or end the alias"
+            )
+        if alias.match == "regex" and (problem := _unreadable(alias.alias)):
+            found.append(f"aliases {alias.alias}: {problem}; mend the pattern")
+        if alias.match == "exact":
+            start = alias.effective_from or EPOCH
+            dated[alias.provider, alias.alias.lower()].append(
+                (f"{alias.alias} for {alias.model}", start, alias.effective_to)
+            )
+    for intervals in dated.values():
+        found += _overlaps("aliases", intervals)
+    return found
+
+
+def _unreadable(pattern: str) -> str | None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return str(error)
+    return None
 
 
 def validated(catalog: Catalog) -> Catalog:

@@ -1,13 +1,19 @@
 """A catalog as bytes: canonical JSON, so that the same decisions always have the same version."""
 
 import hashlib
+import json
 
 from streams.catalog.models import Catalog
+
+MANY = ("prices", "aliases")  # thousands of entries that are mostly defaults
 
 
 def dump(catalog: Catalog) -> bytes:
     """Canonical JSON; decimals are strings."""
-    return catalog.model_dump_json(exclude_defaults=False).encode()
+    whole = catalog.model_dump(mode="json", exclude=set(MANY))
+    for section in MANY:
+        whole[section] = [entry.model_dump(mode="json", exclude_defaults=True) for entry in getattr(catalog, section)]
+    return json.dumps(whole, separators=(",", ":"), sort_keys=True).encode()
 
 
 def load(body: bytes) -> Catalog:

@@ -1,13 +1,18 @@
 """Put the price in force at event time on every usage line; no price is null and `unpriced`, never 0.
 
 Cost of an event = Σ quantity * unit price, exact in Decimal(38, 18). An event with one unpriced line has no cost at all
-(`partial`): a sum that lacks a part is not a sum.
+(`partial`): a sum that lacks a part is not a sum. list_cost: at public prices; contracted_cost: at what this tenant or account
+has agreed; effective_cost: what is spent, 0 where the tokens belong to a plan.
 """
+
+from datetime import UTC, datetime
 
 import polars as pl
 
-from streams.catalog.book import Book
-from streams.pipeline.frames import MONEY
+from streams.catalog.book import Book, Sale
+from streams.pipeline.convert import converted
+from streams.pipeline.frames import INSTANT, MONEY
+from streams.pipeline.select import offers, price_lines, sales
 from streams.tokens.normalise import Usage
 
 LINE = pl.Struct(
@@ -25,52 +30,77 @@ ADDED = pl.Schema(
         "currency": pl.String(),
         "pricing_status": pl.String(),
         "reasons": pl.List(pl.String()),
+        "sku_model": pl.String(),
+        "tier_source": pl.String(),
+        "converted_cost": MONEY,
+        "converted_currency": pl.String(),
+        "rate_id": pl.String(),
     }
 )
-SAME_RATE = {"output_reasoning": "output_visible"}  # providers bill both at the output rate (domain.md §1.2)
-
 MAX_COST = 10**12  # of one event: sums over chunks, days and months stay far from where Decimal(38, 18) wraps (C6)
-SERVED = ("service_tier", "processing", "speed")
-STANDARD = ("", "auto", "default", "on_demand", "realtime", "standard")
+SUBSCRIPTION = "subscription: tokens of a plan, which never become spend; list_cost is what they would cost"
 
 
-def _priced(lines: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
-    """Lines with price_id, unit_price, currency of the price in force, null where there is none."""
-    near = lines.sort("event_time").join_asof(
-        prices,
-        left_on="event_time",
-        right_on="effective_from",
-        by_left=["provider", "sku_model", "bucket"],
-        by_right=["provider", "model", "bucket"],
-        check_sortedness=False,
-    )
-    live = pl.col("price_id").is_not_null() & (pl.col("event_time") < pl.col("effective_to")).fill_null(True)
-    return near.with_columns(pl.when(live).then(pl.col(c)).alias(c) for c in ("price_id", "unit_price", "currency"))
-
-
-def price_lines(lines: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
-    """Lines (source_offset, provider, sku_model, event_time, bucket, quantity) with price and amount, in their order."""
-    lines = lines.with_row_index("line")
-    names = [*lines.columns, "price_id", "unit_price", "currency"]
-    priced = _priced(lines, prices).select(names)
-    again = priced.filter(pl.col("price_id").is_null() & pl.col("bucket").is_in(list(SAME_RATE)))
-    if again.height:
-        as_other = again.select(lines.columns).with_columns(
-            asked=pl.col("bucket"), bucket=pl.col("bucket").replace(SAME_RATE)
+def served(events: pl.DataFrame, usage: Usage) -> pl.DataFrame:
+    """The events with what their responses say of tier, speed, place and cost, and `tier_source`: response, event or null."""
+    found = events
+    if usage.served.height:
+        found = events.join(usage.served, on="source_offset", how="left", maintain_order="left")
+        place = pl.when(~pl.col("served_geo").is_in(["global", "not_available"])).then("served_geo")
+        found = found.with_columns(
+            service_tier=pl.coalesce("served_tier", "service_tier"),
+            speed=pl.coalesce("served_speed", "speed"),
+            region=pl.coalesce("region", place),
+            billed_cost=pl.coalesce("billed_cost", "told_cost"),
+            billed_currency=pl.coalesce("billed_currency", "told_currency"),
+            tier_source=pl.when(pl.col("served_tier").is_not_null())
+            .then(pl.lit("response"))
+            .when(pl.col("service_tier").is_not_null())
+            .then(pl.lit("event")),
         )
-        other = _priced(as_other, prices).with_columns(bucket=pl.col("asked")).select(names)
-        priced = pl.concat([priced.join(again, on="line", how="anti"), other])
-    return priced.sort("line").with_columns(amount=pl.col("unit_price") * pl.col("quantity")).drop("line")
+        return found.select(*events.columns, "tier_source")
+    return found.with_columns(tier_source=pl.when(pl.col("service_tier").is_not_null()).then(pl.lit("event")))
 
 
-def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
-    """events: attributed, in source_offset order. Adds ADDED; rows keep their order."""
-    # Prices are of the standard tier; what was served otherwise is unpriced, never rated as if it were standard.
-    standard = pl.all_horizontal(pl.col(c).is_null() | pl.col(c).is_in(list(STANDARD)) for c in SERVED)
-    facts = events.select(
-        "source_offset", "provider", "event_time", sku_model=pl.when(standard).then(pl.col("sku_model"))
+def rated_lines(events: pl.DataFrame, usage: Usage, book: Book) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Events with sku_model; lines at list prices; lines at what this tenant and account pay."""
+    sold, found = sales(events, book)
+    first, last = events["event_time"].min(), events["event_time"].max()
+    sold = _with_sku(sold, found, book)
+    lines = usage.lines.join(
+        sold.select("source_offset", "sale", "event_time"), on="source_offset", how="inner", maintain_order="left"
     )
-    lines = price_lines(usage.lines.join(facts, on="source_offset", how="inner"), book.prices)
+    if not isinstance(first, datetime) or not isinstance(last, datetime):  # no events
+        first = last = datetime.fromtimestamp(0, UTC)
+    offered = offers(found, book, first, last)
+    list_lines = price_lines(lines, offered.filter(~pl.col("contract")), book.schedules, first, last)
+    if offered["contract"].any():
+        return sold, list_lines, price_lines(lines, offered, book.schedules, first, last)
+    return sold, list_lines, list_lines
+
+
+def _with_sku(sold: pl.DataFrame, found: list[Sale], book: Book) -> pl.DataFrame:
+    rows = [
+        (i, sku.effective_from, sku.effective_to, sku.model)
+        for i, sale in enumerate(found)
+        for sku, _ in book.offers(sale).found
+    ]
+    skus = pl.DataFrame(
+        rows, {"sale": pl.UInt32, "named_from": INSTANT, "named_to": INSTANT, "sku_model": pl.String}, orient="row"
+    )
+    if skus["sale"].is_unique().all():
+        named = sold.join(skus.select("sale", "sku_model"), on="sale", how="left", maintain_order="left")
+    else:
+        at = pl.col("event_time")
+        each = sold.select("source_offset", "sale", "event_time").join(skus, on="sale")
+        each = each.filter((pl.col("named_from") <= at).fill_null(True), (pl.col("named_to") > at).fill_null(True))
+        each = each.select("source_offset", "sku_model")
+        named = sold.join(each, on="source_offset", how="left", maintain_order="left", validate="1:1")
+    return named.with_columns(sku_model=pl.coalesce("sku_model", "model"))
+
+
+def _sums(lines: pl.DataFrame, list_lines: pl.DataFrame) -> pl.DataFrame:
+    """One row an event with usage: its lines, tokens and costs."""
     is_input, is_output = pl.col("bucket").str.starts_with("input_"), pl.col("bucket").str.starts_with("output_")
     sums = lines.group_by("source_offset", maintain_order=True).agg(
         lines=pl.struct("bucket", "quantity", "unit_price", "amount", "price_id"),
@@ -83,20 +113,49 @@ def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
         currencies=pl.col("currency").drop_nulls().n_unique(),
         paid=(pl.col("unit_price") > 0).any(),
     )
-    reasons = usage.problems.group_by("source_offset", maintain_order=True).agg(reasons=pl.col("reason"))
+    if list_lines is lines:
+        return sums.with_columns(at_list=pl.when(pl.col("without") == 0).then("cost"))
+    whole = pl.col("price_id").null_count() == 0
+    at_list = list_lines.group_by("source_offset").agg(at_list=pl.when(whole).then(pl.col("amount").sum()))
+    return sums.join(at_list, on="source_offset", how="left", maintain_order="left")
+
+
+def _notes(events: pl.DataFrame, usage: Usage, lines: pl.DataFrame) -> pl.DataFrame:
+    """What a row says although its usage stands: source_offset, notes."""
+    bare = lines.filter(pl.col("price_id").is_null()).group_by("source_offset", maintain_order=True)
+    bare_text = pl.format("no price in force: {}", pl.col("bucket").str.join(", "))
+    guessed = events.filter(pl.col("usage_source") == "estimated").select(
+        "source_offset",
+        reason=pl.format(
+            "estimated: the producer counted the tokens, the response is {}",
+            pl.col("completion_state").fill_null("unknown"),
+        ),
+    )
+    planned = events.filter(pl.col("billing_mode") == "subscription").select(
+        "source_offset", reason=pl.lit(SUBSCRIPTION)
+    )
+    parts = [usage.notes, bare.agg(reason=bare_text.first()), guessed, planned]
+    return pl.concat(parts).group_by("source_offset", maintain_order=True).agg(notes=pl.col("reason"))
+
+
+def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
+    """events: attributed, in source_offset order. Adds ADDED; rows keep their order."""
+    columns = events.columns
+    events, list_lines, lines = rated_lines(served(events, usage), usage, book)
+    problems = usage.problems.group_by("source_offset", maintain_order=True).agg(problems=pl.col("reason"))
     found = events.select("source_offset")  # alone: a join copies every column that it is given
-    for part in (sums, reasons):
+    for part in (_sums(lines, list_lines), problems, _notes(events, usage, lines)):
         found = found.join(part, on="source_offset", how="left", maintain_order="left")
     whole = events.hstack(found.drop("source_offset"))
     absurd = pl.format("inconsistent: the cost would be {}, beyond 10^12", pl.col("cost").cast(pl.String))
     whole = whole.with_columns(
-        reasons=pl.when(pl.col("cost") > MAX_COST)
-        .then(pl.concat_list(pl.col("reasons").fill_null([]), absurd))
-        .otherwise(pl.col("reasons"))
+        problems=pl.when(pl.col("cost") > MAX_COST)
+        .then(pl.concat_list(pl.col("problems").fill_null([]), absurd))
+        .otherwise(pl.col("problems"))
     )
     complete = (pl.col("without") == 0) & (pl.col("currencies") == 1)
     status = (
-        pl.when(pl.col("reasons").is_not_null())
+        pl.when(pl.col("problems").is_not_null())
         .then(pl.lit("inconsistent"))
         .when(pl.col("n").is_null())
         .then(pl.lit("free"))  # nothing billable was used
@@ -115,17 +174,22 @@ def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
 
     def tokens(name: str) -> pl.Expr:
         """A request without usage used 0 tokens, measured; one whose usage cannot be read used we know not what."""
-        return pl.when(pl.col("n").is_null() & pl.col("reasons").is_null()).then(pl.lit(0, pl.Int64)).otherwise(name)
+        return pl.when(pl.col("n").is_null() & pl.col("problems").is_null()).then(pl.lit(0, pl.Int64)).otherwise(name)
 
-    cost = pl.when(known).then(pl.when(pl.col("n").is_null()).then(nothing).otherwise(pl.col("cost")))
-    return whole.with_columns(
+    def cost(name: str) -> pl.Expr:
+        return pl.when(known).then(pl.when(pl.col("n").is_null()).then(nothing).otherwise(pl.col(name))).cast(MONEY)
+
+    planned = (pl.col("billing_mode") == "subscription").fill_null(False)
+    contracted = pl.when(planned & known).then(nothing).otherwise(cost("cost")).cast(MONEY)
+    rated = whole.with_columns(
         pl.col("lines").cast(ADDED["lines"]).fill_null([]),
         input_tokens=tokens("input_tokens"),
         output_tokens=tokens("output_tokens"),
         total_tokens=tokens("input_tokens") + tokens("output_tokens"),
-        list_cost=cost.cast(MONEY),
-        contracted_cost=cost.cast(MONEY),
-        effective_cost=cost.cast(MONEY),
+        list_cost=cost("at_list"),
+        contracted_cost=contracted,
+        effective_cost=contracted,
         pricing_status=status,
-        reasons=pl.col("reasons").fill_null([]),
-    ).select([*(c for c in events.columns if c != "sku_model"), "sku_model", *ADDED.names()])
+        reasons=pl.concat_list(pl.col("problems").fill_null([]), pl.col("notes").fill_null([])),
+    )
+    return converted(rated, book).select(*columns, *ADDED.names())

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from streams.catalog.models import Budget, Calendar, Catalog, Price
+from streams.catalog.models import Budget, Calendar, Catalog
+from streams.catalog.prices import Price
 from streams.cli.apply import publish
 from streams.cli.running import find_settings
 from streams.cli.up import bring_up, take_down

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 HOME = Path(__file__).parents[1] / "data" / "genai-prices"
+# Flavours of genai-prices' extractors that read a block as its own API is meant; `anthropic` on a chat block is none.
+SAME_API = {
+    "chat": ("chat", "default"), "responses": ("responses",), "embeddings": ("embeddings",),
+    "messages": ("default", "anthropic"), "generate_content": ("default",), "converse": ("default",), "embed": ("embeddings",),
+}  # fmt: skip
 SPEAKERS = ("openrouter", "groq", "mistral", "deepseek", "huggingface", "cerebras")
 
 
@@ -18,7 +23,7 @@ class Payload:
     dialect:   by shape and by the cassette's name
     provider:  who bills it in genai-prices' terms, and the flavour of its extractor
     extracted: genai-prices' inclusive reading
-    prices:    (input, output) as decimal strings where it knows the model
+    prices:    (provider, input, output) as decimal strings, of every provider whose extractor means this API
     """
 
     number: int
@@ -29,7 +34,7 @@ class Payload:
     flavour: str
     block: dict[str, Any]
     extracted: dict[str, int]
-    prices: tuple[str, str] | None
+    prices: tuple[tuple[str, str, str], ...]
 
 
 def _dialect(file: str, block: dict[str, Any]) -> tuple[str, str, str]:
@@ -59,13 +64,15 @@ def payloads() -> tuple[Payload, ...]:
         body = entry["body"]
         block = body.get("usage") or body.get("usageMetadata") or body["meta"]
         dialect, provider, flavour = _dialect(body["file"], block)
-        extracted, prices = {}, None
+        extracted, prices = {}, list[tuple[str, str, str]]()
         for reading in entry["extracted"]:
             for one in reading["extractors"]:
                 if (one["provider_id"], one["api_flavor"]) == (provider, flavour):
                     extracted = reading["usage"]
-                    if "input_price" in one or "output_price" in one:
-                        prices = one.get("input_price", "0"), one.get("output_price", "0")
+                if one["api_flavor"] in SAME_API[dialect.split(".")[1]] and (
+                    "input_price" in one or "output_price" in one
+                ):
+                    prices.append((one["provider_id"], one.get("input_price", "0"), one.get("output_price", "0")))
         model = body.get("model") or body.get("modelVersion")
-        found.append(Payload(i, body["file"], model, dialect, provider, flavour, block, extracted, prices))
+        found.append(Payload(i, body["file"], model, dialect, provider, flavour, block, extracted, tuple(prices)))
     return tuple(found)

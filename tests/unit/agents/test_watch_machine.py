@@ -17,7 +17,8 @@ from hypothesis.stateful import initialize, precondition, rule
 from streams.agents import watch_partition
 from streams.agents.meter_partition import MeterPartition
 from streams.agents.watch_partition import WatchPartition, WatchPorts
-from streams.catalog.models import Budget, Calendar, Catalog, Price, Rolling
+from streams.catalog.models import Budget, Calendar, Catalog, Rolling
+from streams.catalog.prices import Price
 from streams.kafka.catalog_log import CatalogLog, Published
 from streams.kafka.chained_log import Superseded
 from streams.pipeline.frames import Record

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.catalog.book import compile_book
-from streams.catalog.models import Budget, Calendar, Catalog, Price
+from streams.catalog.models import Budget, Calendar, Catalog
+from streams.catalog.prices import Price
 from streams.pipeline.dedupe import minutes_of
 from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_frame, read_headers

@@ -1,0 +1,93 @@
+"""Which priced model a provider's name means. Distinct names are few, so this is plain Python on them."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple
+
+from streams.catalog.models import Catalog
+from streams.catalog.prices import Alias, Seller
+
+COMPACT_DATE = re.compile(r"-(20\d\d)(\d\d)(\d\d)$")  # LiteLLM and OpenRouter write gpt-5.2-20251211
+
+
+class Sku(NamedTuple):
+    """What is priced, and while when the name means it."""
+
+    provider: str
+    model: str
+    effective_from: datetime | None = None
+    effective_to: datetime | None = None
+
+
+Matches = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Compiled names of a catalog; names of models are compared in lower case."""
+
+    provider_of: dict[str, str]
+    sells: dict[str, tuple[str, ...]]
+    models: dict[tuple[str, str], str]
+    exact: dict[tuple[str, str], list[Sku]]
+    patterns: dict[str, list[tuple[Matches, Sku]]]
+
+    def resolve(self, provider: str, model: str) -> list[Sku]:
+        """SKUs that the name means, each in its time; empty when nobody knows it."""
+        name = model.lower()
+        own = self.provider_of.get(provider, provider)
+        for form in dict.fromkeys((name, COMPACT_DATE.sub(r"-\1-\2-\3", name))):
+            for seller in (own, *self.sells.get(own, ())):
+                if found := self._at(seller, form):
+                    return found
+        return []
+
+    def _at(self, provider: str, name: str) -> list[Sku]:
+        if known := self.models.get((provider, name)):
+            return [Sku(provider, known)]
+        if given := self.exact.get((provider, name)):
+            return given
+        return next(([sku] for matches, sku in self.patterns.get(provider, ()) if matches(name)), [])
+
+
+def compile_names(catalog: Catalog) -> Names:
+    """Names of a catalog's prices, aliases and sellers."""
+    exact, patterns = defaultdict[tuple[str, str], list[Sku]](list), defaultdict[str, list[tuple[Matches, Sku]]](list)
+    for alias in catalog.aliases:
+        sku = Sku(alias.provider, alias.model, alias.effective_from, alias.effective_to)
+        if alias.match == "exact":
+            exact[alias.provider, alias.alias.lower()].append(sku)
+        else:
+            patterns[alias.provider].append((_matcher(alias), sku))
+    models = {(p.provider, p.model.lower()): p.model for p in catalog.prices}
+    return Names(
+        dict(_other_names(catalog.sellers)),
+        {s.provider: s.sells for s in catalog.sellers},
+        models,
+        dict(exact),
+        dict(patterns),
+    )
+
+
+def _other_names(sellers: Sequence[Seller]) -> Iterator[tuple[str, str]]:
+    for seller in sellers:
+        for name in seller.names:
+            yield name, seller.provider
+
+
+def _starts(prefix: str, name: str) -> bool:
+    return name.startswith(prefix)
+
+
+def _found(pattern: re.Pattern[str], name: str) -> bool:
+    return pattern.search(name) is not None
+
+
+def _matcher(alias: Alias) -> Matches:
+    if alias.match == "prefix":
+        return partial(_starts, alias.alias.lower())
+    return partial(_found, re.compile(alias.alias, re.IGNORECASE))

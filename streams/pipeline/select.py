@@ -1,0 +1,193 @@
+"""Which price holds for a line: by SKU, class of service, region, contract, hour, size and event time. Columns, no guesses.
+
+A chunk has few distinct sales; each finds its offers once (catalog/book.py). Where a sale has one offer for a bucket over the
+whole of the chunk's time, the line takes it by one join; only the others are compared one by one.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import polars as pl
+
+from streams.catalog.book import Book, Sale
+from streams.catalog.prices import Schedule
+from streams.pipeline.frames import INSTANT, MONEY
+
+OFFERS = pl.Schema(
+    {
+        "sale": pl.UInt32(),
+        "bucket": pl.String(),
+        "effective_from": INSTANT,
+        "effective_to": INSTANT,
+        "context_from": pl.Int64(),
+        "context_to": pl.Int64(),
+        "excess": pl.Boolean(),
+        "schedule": pl.String(),
+        "rank": pl.Int32(),
+        "contract": pl.Boolean(),
+        "price_id": pl.String(),
+        "unit_price": MONEY,
+        "currency": pl.String(),
+    }
+)
+PRICED = ("price_id", "unit_price", "currency")
+UNIT = "\x1f"
+# What providers call the classes of service. `auto` and null name no rate: the standard one is meant.
+TIERS = {
+    "": "standard", "auto": "standard", "default": "standard", "standard_only": "standard", "on_demand": "standard",
+    "on_demand_priority": "priority", "on_demand_flex": "flex", "on_demand_offpeak": "offpeak",
+    "provisioned_throughput": "provisioned", "not_available": "standard",
+}  # fmt: skip
+PROCESSINGS = {"": "online", "realtime": "online", "standard": "online", "sync": "online"}
+
+
+def _plain(name: str, also: Mapping[str, str]) -> pl.Expr:
+    value = pl.col(name).fill_null("").str.to_lowercase()
+    return value.replace(also)
+
+
+def _scoped(name: str, values: frozenset[str]) -> pl.Expr:
+    """The value where some price is for it, else empty: so that a sale stays a kind, not a customer."""
+    wild = [v[:-1] for v in values if v.endswith("*")]
+    known = pl.col(name).is_in(list(values))
+    for prefix in wild:
+        known = known | pl.col(name).str.starts_with(prefix)
+    return pl.when(known).then(pl.col(name)).otherwise(pl.lit("")) if values else pl.lit("")
+
+
+def sales(events: pl.DataFrame, book: Book) -> tuple[pl.DataFrame, list[Sale]]:
+    """events: provider, model, service_tier, processing, speed, region, tenant_id, account_id.
+
+    Returns the events with `sale`, the index into the list.
+    """
+    tier = _plain("service_tier", TIERS)
+    key = pl.concat_str(
+        pl.col("provider"),
+        pl.col("model"),
+        pl.when(tier == "batch").then(pl.lit("standard")).otherwise(tier),
+        pl.when(tier == "batch").then(pl.lit("batch")).otherwise(_plain("processing", PROCESSINGS)),
+        _plain("speed", {"": "standard"}),
+        _scoped("region", book.regions),
+        _scoped("tenant_id", book.tenants),
+        _scoped("account_id", book.accounts),
+        separator=UNIT,
+    )
+    keyed = events.with_columns(key=key)
+    distinct = keyed.select(pl.col("key").unique(maintain_order=True)).with_row_index("sale")
+    found = [_sale(k) for k in distinct["key"].to_list()]
+    return keyed.join(distinct, on="key", how="left", maintain_order="left").drop("key"), found
+
+
+def _sale(key: str) -> Sale:
+    """Names may hold the separator: then there is no such sale, and no price."""
+    parts = key.split(UNIT)
+    return Sale(*parts) if len(parts) == len(Sale._fields) else Sale("", "")
+
+
+def offers(found: list[Sale], book: Book, first: datetime | None, last: datetime | None) -> pl.DataFrame:
+    """OFFERS of these sales that hold somewhere in [first, last]."""
+    rows = [
+        (i, c.bucket, *_both(c.effective_from, c.effective_to, sku.effective_from, sku.effective_to), *c[3:12])
+        for i, sale in enumerate(found)
+        for sku, cells in book.offers(sale).found
+        for c in cells
+        if last is not None
+        and first is not None
+        and c.effective_from <= last
+        and (c.effective_to is None or c.effective_to > first)
+    ]
+    return pl.DataFrame(rows, OFFERS, orient="row")
+
+
+def _both(
+    start: datetime, end: datetime | None, alias_start: datetime | None, alias_end: datetime | None
+) -> tuple[datetime, datetime | None]:
+    """The time in which both the price and the name hold."""
+    ends = [e for e in (end, alias_end) if e is not None]
+    return max(start, alias_start) if alias_start else start, min(ends) if ends else None
+
+
+def price_lines(
+    lines: pl.DataFrame, found: pl.DataFrame, schedules: Mapping[str, Schedule], first: datetime, last: datetime
+) -> pl.DataFrame:
+    """Lines with price_id, unit_price, currency, amount; all null where no offer holds. Order is kept.
+
+    lines: source_offset, sale, event_time, bucket, quantity, sorted by source_offset and bucket
+    found: OFFERS. A line whose price has bands for the excess becomes one line a band.
+    """
+    alone = (
+        (pl.len().over("sale", "bucket") == 1)
+        & (pl.col("effective_from") <= first)
+        & (pl.col("effective_to") > last).fill_null(True)
+        & (pl.col("context_from") == 0)
+        & pl.col("context_to").is_null()
+        & (pl.col("schedule") == "")
+    )
+    found = found.with_columns(alone=alone)
+    simple = found.filter("alone").select("sale", "bucket", *PRICED)
+    priced = lines.join(simple, on=["sale", "bucket"], how="left", maintain_order="left")
+    hard = found.filter(~pl.col("alone"))
+    if hard.height:
+        asked = priced.join(
+            hard.select("sale", "bucket").unique(), on=["sale", "bucket"], how="semi", maintain_order="left"
+        )
+        rest = priced.join(
+            hard.select("sale", "bucket").unique(), on=["sale", "bucket"], how="anti", maintain_order="left"
+        )
+        compared = _compare(asked.drop(PRICED), hard, lines, schedules)
+        priced = pl.concat([rest, compared.select(rest.columns)]).sort("source_offset", "bucket", "price_id")
+    return priced.with_columns(amount=pl.col("unit_price") * pl.col("quantity"))
+
+
+def _compare(
+    asked: pl.DataFrame, hard: pl.DataFrame, lines: pl.DataFrame, schedules: Mapping[str, Schedule]
+) -> pl.DataFrame:
+    """The most specific offer that holds for each line, or for each part of it where bands price the excess."""
+    is_input = pl.col("bucket").str.starts_with("input_")
+    whole = lines.group_by("source_offset").agg(whole=pl.col("quantity").filter(is_input).sum())
+    asked = asked.with_row_index("line").join(whole, on="source_offset", how="left", maintain_order="left")
+    both = asked.join(hard, on=["sale", "bucket"], how="inner", maintain_order="left")
+    at, upper = pl.col("event_time"), pl.col("context_to")
+    in_band = (pl.col("whole") >= pl.col("context_from")) & (pl.col("whole") < upper).fill_null(True)
+    part = pl.min_horizontal(pl.col("quantity"), upper) - pl.col("context_from")
+    held = both.filter(
+        pl.col("effective_from") <= at,
+        (pl.col("effective_to") > at).fill_null(True),
+        pl.when("excess").then(part > 0).otherwise(in_band),
+        _in_hours(both["schedule"].unique().to_list(), schedules),
+    )
+    best = held.filter(pl.col("rank") == pl.col("rank").min().over("line"))
+    best = best.with_columns(part=pl.when("excess").then(part).otherwise("quantity"))
+    best = best.filter(pl.col("part").sum().over("line") == pl.col("quantity"))  # bands with a gap price nothing
+    best = best.with_columns(quantity=pl.col("part"))
+    none = asked.join(best.select("line"), on="line", how="anti", maintain_order="left")
+    empty = none.with_columns(pl.lit(None, OFFERS[c]).alias(c) for c in PRICED)
+    return pl.concat([best.select(empty.columns), empty])
+
+
+def _in_hours(ids: list[str], schedules: Mapping[str, Schedule]) -> pl.Expr:
+    """Whether an offer's hours hold at event_time; one without hours always does."""
+    holds = pl.col("schedule") == ""
+    for name in ids:
+        if name in schedules:
+            holds = holds | ((pl.col("schedule") == name) & inside(schedules[name]))
+    return holds
+
+
+def inside(schedule: Schedule) -> pl.Expr:
+    """Whether event_time lies in the schedule's hours; hours over midnight belong to the day on which they start."""
+    local = pl.col("event_time").dt.convert_time_zone(schedule.zone)
+    now = local.dt.time()
+
+    def on(day: pl.Expr) -> pl.Expr:
+        works = day.dt.weekday().is_in(list(schedule.weekdays))
+        return works & ~day.dt.date().is_in(list(schedule.holidays)) if schedule.holidays else works
+
+    found = pl.lit(False)
+    for hours in schedule.hours:
+        if hours.end > hours.start:
+            found = found | (on(local) & (now >= hours.start) & (now < hours.end))
+        else:
+            yesterday = local.dt.offset_by("-1d")
+            found = found | (on(local) & (now >= hours.start)) | (on(yesterday) & (now < hours.end))
+    return found
