@@ -10,10 +10,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+import numpy as np
+import polars as pl
+
 from streams.catalog.models import Catalog
 from streams.catalog.money import MAX_SCALE
 from streams.catalog.names import Names, Sku, compile_names
 from streams.catalog.prices import Factor, FxRate, Price, Schedule
+from streams.pipeline.frames import INSTANT, MONEY
 from streams.tokens.buckets import MODALITIES
 
 # Buckets without any price of their own are billed like another, by every provider that we know (domain.md §1.2). Audio is not
@@ -26,6 +30,22 @@ SAME_RATE = {
     **{f"input_cache_read_{m}": "input_cache_read" for m in _PICTURES},
     **{f"input_tool_prompt_{m}": "input_uncached" for m in _PICTURES},
 }
+CELLS = pl.Schema(
+    {
+        "bucket": pl.String(),
+        "effective_from": INSTANT,
+        "effective_to": INSTANT,
+        "context_from": pl.Int64(),
+        "context_to": pl.Int64(),
+        "excess": pl.Boolean(),
+        "schedule": pl.String(),
+        "rank": pl.Int32(),
+        "contract": pl.Boolean(),
+        "price_id": pl.String(),
+        "unit_price": MONEY,
+        "currency": pl.String(),
+    }
+)
 KINDS = ("class", "region", "contract")  # of factors, in the order in which they multiply
 MEMO = 20_000
 
@@ -66,23 +86,26 @@ class Sale(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Offers:
-    """`found`: (SKU, its cells that fit), one a time in which the name means that SKU."""
+    """The cells that fit a sale but for time and size: (SKU, places in `Book.frame`), one a time in which the name means it."""
 
-    found: tuple[tuple[Sku, tuple[Cell, ...]], ...]
-
-    @property
-    def sku_model(self) -> str | None:
-        return self.found[-1][0].model if self.found else None
+    found: tuple[tuple[Sku, np.ndarray], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """Prices of one catalog version. `regions`, `tenants`, `accounts`: those that some price is for."""
+    """Prices of one catalog version.
+
+    cells, frame: every price, as values and as CELLS, in the same order
+    places:       SKU -> the places of its cells
+    regions, tenants, accounts: those that some price is for
+    """
 
     sequence: int
     version: str
     names: Names
-    cells: Mapping[tuple[str, str], tuple[Cell, ...]]
+    cells: tuple[Cell, ...]
+    frame: pl.DataFrame
+    places: Mapping[tuple[str, str], range]
     schedules: Mapping[str, Schedule]
     rates: tuple[FxRate, ...]
     currency_of: Mapping[str, str]
@@ -92,7 +115,7 @@ class Book:
     _memo: dict[Sale, Offers] = field(default_factory=dict, compare=False, repr=False)
 
     def offers(self, sale: Sale) -> Offers:
-        """Every cell that fits the sale but for time and size, by bucket."""
+        """Every cell that fits the sale but for time and size."""
         known = self._memo.get(sale)
         if known is None:
             if len(self._memo) >= MEMO:
@@ -100,36 +123,47 @@ class Book:
             known = self._memo[sale] = Offers(tuple(self._fitting(sale)))
         return known
 
-    def _fitting(self, sale: Sale) -> Iterable[tuple[Sku, tuple[Cell, ...]]]:
-        service = (sale.service_tier, sale.processing, sale.speed)
+    def _fitting(self, sale: Sale) -> Iterable[tuple[Sku, np.ndarray]]:
         for sku in self.names.resolve(sale.provider, sale.model):
-            cells = self.cells.get((sku.provider, sku.model), ())
-            fitting = [c for c in cells if c.service == service and fits(c, sale)]
-            present = {c.bucket for c in cells}
-            for bucket, other in SAME_RATE.items():
-                if bucket not in present:
-                    fitting += [c._replace(bucket=bucket) for c in fitting if c.bucket == other]
-            yield sku, tuple(fitting)
+            places = self.places.get((sku.provider, sku.model), range(0))
+            yield sku, np.array([i for i in places if fits(self.cells[i], sale)], np.int64)
 
 
 def fits(cell: Cell, sale: Sale) -> bool:
-    """Whether the cell is for this region, tenant and account."""
+    """Whether the cell is for this class of service, region, tenant and account."""
     region = cell.region
     here = not region or region == sale.region or (region.endswith("*") and sale.region.startswith(region[:-1]))
-    return here and cell.tenant in ("", sale.tenant) and cell.account in ("", sale.account)
+    service = (sale.service_tier, sale.processing, sale.speed)
+    return here and cell.service == service and cell.tenant in ("", sale.tenant) and cell.account in ("", sale.account)
 
 
 def compile_book(catalog: Catalog, sequence: int, version: str) -> Book:
     """The catalog's prices, factors and names."""
-    cells = defaultdict[tuple[str, str], list[Cell]](list)
+    of_sku = defaultdict[tuple[str, str], list[Cell]](list)
     for price, name, each in expanded(catalog):
-        cells[price.provider, price.model].append(_cell(price, name, each))
+        of_sku[price.provider, price.model].append(_cell(price, name, each))
+    cells, places = list[Cell](), dict[tuple[str, str], range]()
+    for sku, found in of_sku.items():
+        present = {c.bucket for c in found}
+        also = [
+            c._replace(bucket=b)
+            for b, other in SAME_RATE.items()
+            if b not in present
+            for c in found
+            if c.bucket == other
+        ]
+        places[sku] = range(len(cells), len(cells) + len(found) + len(also))
+        cells += found + also
+    columns = zip(*(c[: len(CELLS)] for c in cells), strict=True) if cells else [()] * len(CELLS)
+    frame = pl.DataFrame([pl.Series(n, v, CELLS[n]) for n, v in zip(CELLS, columns, strict=True)])
     sold = [*catalog.prices, *catalog.factors]
     return Book(
         sequence,
         version,
         compile_names(catalog),
-        {sku: tuple(found) for sku, found in cells.items()},
+        tuple(cells),
+        frame,
+        places,
         {s.id: s for s in catalog.schedules},
         catalog.rates,
         {t.id: t.currency for t in catalog.tenants if t.currency},

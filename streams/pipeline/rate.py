@@ -38,6 +38,7 @@ ADDED = pl.Schema(
     }
 )
 MAX_COST = 10**12  # of one event: sums over chunks, days and months stay far from where Decimal(38, 18) wraps (C6)
+TOKENS = ("input_tokens", "output_tokens")
 SUBSCRIPTION = "subscription: tokens of a plan, which never become spend; list_cost is what they would cost"
 
 
@@ -120,44 +121,42 @@ def _sums(lines: pl.DataFrame, list_lines: pl.DataFrame) -> pl.DataFrame:
     return sums.join(at_list, on="source_offset", how="left", maintain_order="left")
 
 
-def _notes(events: pl.DataFrame, usage: Usage, lines: pl.DataFrame) -> pl.DataFrame:
-    """What a row says although its usage stands: source_offset, notes."""
-    bare = lines.filter(pl.col("price_id").is_null()).group_by("source_offset", maintain_order=True)
-    bare_text = pl.format("no price in force: {}", pl.col("bucket").str.join(", "))
-    guessed = events.filter(pl.col("usage_source") == "estimated").select(
+def _reasons(events: pl.DataFrame, usage: Usage, sums: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
+    """Why a row is what it is, problems first: source_offset, reasons, and whether one is a `problem`. Most rows have none."""
+    absurd = sums.filter(pl.col("cost") > MAX_COST).select(
         "source_offset",
-        reason=pl.format(
-            "estimated: the producer counted the tokens, the response is {}",
-            pl.col("completion_state").fill_null("unknown"),
-        ),
+        reason=pl.format("inconsistent: the cost would be {}, beyond 10^12", pl.col("cost").cast(pl.String)),
+    )
+    bare = lines.filter(pl.col("price_id").is_null()).group_by("source_offset", maintain_order=True)
+    unpriced = bare.agg(reason=pl.format("no price in force: {}", pl.col("bucket").str.join(", ")).first())
+    who = pl.col("completion_state").fill_null("unknown")
+    guessed = events.filter(pl.col("usage_source") == "estimated").select(
+        "source_offset", reason=pl.format("estimated: the producer counted the tokens, the response is {}", who)
     )
     planned = events.filter(pl.col("billing_mode") == "subscription").select(
         "source_offset", reason=pl.lit(SUBSCRIPTION)
     )
-    parts = [usage.notes, bare.agg(reason=bare_text.first()), guessed, planned]
-    return pl.concat(parts).group_by("source_offset", maintain_order=True).agg(notes=pl.col("reason"))
+    problems = pl.concat([usage.problems, absurd]).with_columns(problem=pl.lit(True))
+    notes = pl.concat([usage.notes, unpriced, guessed, planned]).with_columns(problem=pl.lit(False))
+    found = pl.concat([problems, notes]).group_by("source_offset", maintain_order=True)
+    return found.agg(reasons=pl.col("reason"), problem=pl.col("problem").any())
 
 
 def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
     """events: attributed, in source_offset order. Adds ADDED; rows keep their order."""
     columns = events.columns
     events, list_lines, lines = rated_lines(served(events, usage), usage, book)
-    problems = usage.problems.group_by("source_offset", maintain_order=True).agg(problems=pl.col("reason"))
+    sums = _sums(lines, list_lines)
     found = events.select("source_offset")  # alone: a join copies every column that it is given
-    for part in (_sums(lines, list_lines), problems, _notes(events, usage, lines)):
+    for part in (sums, _reasons(events, usage, sums, lines)):
         found = found.join(part, on="source_offset", how="left", maintain_order="left")
-    whole = events.hstack(found.drop("source_offset"))
-    absurd = pl.format("inconsistent: the cost would be {}, beyond 10^12", pl.col("cost").cast(pl.String))
-    whole = whole.with_columns(
-        problems=pl.when(pl.col("cost") > MAX_COST)
-        .then(pl.concat_list(pl.col("problems").fill_null([]), absurd))
-        .otherwise(pl.col("problems"))
-    )
+    facts = found.hstack(events.select("usage_source", "billing_mode"))
+    unused, problem = pl.col("n").is_null(), pl.col("problem").fill_null(False)
     complete = (pl.col("without") == 0) & (pl.col("currencies") == 1)
-    status = (
-        pl.when(pl.col("problems").is_not_null())
+    facts = facts.with_columns(
+        pricing_status=pl.when(problem)
         .then(pl.lit("inconsistent"))
-        .when(pl.col("n").is_null())
+        .when(unused)
         .then(pl.lit("free"))  # nothing billable was used
         .when(pl.col("without") == pl.col("n"))
         .then(pl.lit("unpriced"))
@@ -169,27 +168,21 @@ def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
         .then(pl.lit("estimated"))
         .otherwise(pl.lit("priced"))
     )
-    known = status.is_in(["priced", "free", "estimated"])
-    nothing = pl.lit(0, MONEY)
-
-    def tokens(name: str) -> pl.Expr:
-        """A request without usage used 0 tokens, measured; one whose usage cannot be read used we know not what."""
-        return pl.when(pl.col("n").is_null() & pl.col("problems").is_null()).then(pl.lit(0, pl.Int64)).otherwise(name)
-
-    def cost(name: str) -> pl.Expr:
-        return pl.when(known).then(pl.when(pl.col("n").is_null()).then(nothing).otherwise(pl.col(name))).cast(MONEY)
-
+    known, nothing = pl.col("pricing_status").is_in(["priced", "free", "estimated"]), pl.lit(0, MONEY)
     planned = (pl.col("billing_mode") == "subscription").fill_null(False)
-    contracted = pl.when(planned & known).then(nothing).otherwise(cost("cost")).cast(MONEY)
-    rated = whole.with_columns(
+    # A request without usage used 0 tokens, measured; one whose usage cannot be read used we know not what.
+    counted = [pl.when(unused & ~problem).then(pl.lit(0, pl.Int64)).otherwise(c).alias(c) for c in TOKENS]
+    pays = pl.when(known).then(pl.when(unused | planned).then(nothing).otherwise("cost"))
+    facts = facts.select(
         pl.col("lines").cast(ADDED["lines"]).fill_null([]),
-        input_tokens=tokens("input_tokens"),
-        output_tokens=tokens("output_tokens"),
-        total_tokens=tokens("input_tokens") + tokens("output_tokens"),
-        list_cost=cost("at_list"),
-        contracted_cost=contracted,
-        effective_cost=contracted,
-        pricing_status=status,
-        reasons=pl.concat_list(pl.col("problems").fill_null([]), pl.col("notes").fill_null([])),
+        *counted,
+        "currency",
+        "pricing_status",
+        pl.col("reasons").fill_null([]),
+        list_cost=pl.when(known).then(pl.when(unused).then(nothing).otherwise("at_list")).cast(MONEY),
+        contracted_cost=pays.cast(MONEY),
     )
-    return converted(rated, book).select(*columns, *ADDED.names())
+    facts = facts.with_columns(
+        total_tokens=pl.col("input_tokens") + pl.col("output_tokens"), effective_cost=pl.col("contracted_cost")
+    )
+    return converted(events.hstack(facts), book).select(*columns, *ADDED.names())

@@ -7,29 +7,14 @@ whole of the chunk's time, the line takes it by one join; only the others are co
 from collections.abc import Mapping
 from datetime import datetime
 
+import numpy as np
 import polars as pl
 
-from streams.catalog.book import Book, Sale
+from streams.catalog.book import CELLS, Book, Sale
 from streams.catalog.prices import Schedule
-from streams.pipeline.frames import INSTANT, MONEY
+from streams.pipeline.frames import INSTANT
 
-OFFERS = pl.Schema(
-    {
-        "sale": pl.UInt32(),
-        "bucket": pl.String(),
-        "effective_from": INSTANT,
-        "effective_to": INSTANT,
-        "context_from": pl.Int64(),
-        "context_to": pl.Int64(),
-        "excess": pl.Boolean(),
-        "schedule": pl.String(),
-        "rank": pl.Int32(),
-        "contract": pl.Boolean(),
-        "price_id": pl.String(),
-        "unit_price": MONEY,
-        "currency": pl.String(),
-    }
-)
+OFFERS = pl.Schema({"sale": pl.UInt32(), **CELLS})
 PRICED = ("price_id", "unit_price", "currency")
 UNIT = "\x1f"
 # What providers call the classes of service. `auto` and null name no rate: the standard one is meant.
@@ -39,11 +24,6 @@ TIERS = {
     "provisioned_throughput": "provisioned", "not_available": "standard",
 }  # fmt: skip
 PROCESSINGS = {"": "online", "realtime": "online", "standard": "online", "sync": "online"}
-
-
-def _plain(name: str, also: Mapping[str, str]) -> pl.Expr:
-    value = pl.col(name).fill_null("").str.to_lowercase()
-    return value.replace(also)
 
 
 def _scoped(name: str, values: frozenset[str]) -> pl.Expr:
@@ -60,51 +40,51 @@ def sales(events: pl.DataFrame, book: Book) -> tuple[pl.DataFrame, list[Sale]]:
 
     Returns the events with `sale`, the index into the list.
     """
-    tier = _plain("service_tier", TIERS)
+    said = ("provider", "model", "service_tier", "processing", "speed")
     key = pl.concat_str(
-        pl.col("provider"),
-        pl.col("model"),
-        pl.when(tier == "batch").then(pl.lit("standard")).otherwise(tier),
-        pl.when(tier == "batch").then(pl.lit("batch")).otherwise(_plain("processing", PROCESSINGS)),
-        _plain("speed", {"": "standard"}),
+        *(pl.col(c).fill_null("") for c in said),
         _scoped("region", book.regions),
         _scoped("tenant_id", book.tenants),
         _scoped("account_id", book.accounts),
         separator=UNIT,
     )
-    keyed = events.with_columns(key=key)
-    distinct = keyed.select(pl.col("key").unique(maintain_order=True)).with_row_index("sale")
-    found = [_sale(k) for k in distinct["key"].to_list()]
-    return keyed.join(distinct, on="key", how="left", maintain_order="left").drop("key"), found
+    keys = events.select(key=key)
+    distinct = keys.select(pl.col("key").unique(maintain_order=True)).with_row_index("sale")
+    index = keys.join(distinct, on="key", how="left", maintain_order="left")["sale"]
+    return events.with_columns(index), [_sale(k) for k in distinct["key"].to_list()]
 
 
 def _sale(key: str) -> Sale:
     """Names may hold the separator: then there is no such sale, and no price."""
     parts = key.split(UNIT)
-    return Sale(*parts) if len(parts) == len(Sale._fields) else Sale("", "")
+    if len(parts) != len(Sale._fields):
+        return Sale("", "")
+    provider, model, tier, processing, speed, *whom = parts
+    tier, processing, speed = tier.lower(), processing.lower(), speed.lower()
+    tier, processing = TIERS.get(tier, tier), PROCESSINGS.get(processing, processing)
+    if tier == "batch":  # Anthropic names it among the tiers
+        tier, processing = "standard", "batch"
+    return Sale(provider, model, tier, processing, speed or "standard", *whom)
 
 
-def offers(found: list[Sale], book: Book, first: datetime | None, last: datetime | None) -> pl.DataFrame:
+def offers(found: list[Sale], book: Book, first: datetime, last: datetime) -> pl.DataFrame:
     """OFFERS of these sales that hold somewhere in [first, last]."""
-    rows = [
-        (i, c.bucket, *_both(c.effective_from, c.effective_to, sku.effective_from, sku.effective_to), *c[3:12])
-        for i, sale in enumerate(found)
-        for sku, cells in book.offers(sale).found
-        for c in cells
-        if last is not None
-        and first is not None
-        and c.effective_from <= last
-        and (c.effective_to is None or c.effective_to > first)
-    ]
-    return pl.DataFrame(rows, OFFERS, orient="row")
-
-
-def _both(
-    start: datetime, end: datetime | None, alias_start: datetime | None, alias_end: datetime | None
-) -> tuple[datetime, datetime | None]:
-    """The time in which both the price and the name hold."""
-    ends = [e for e in (end, alias_end) if e is not None]
-    return max(start, alias_start) if alias_start else start, min(ends) if ends else None
+    named = [(i, sku, at) for i, sale in enumerate(found) for sku, at in book.offers(sale).found if at.size]
+    if not named:
+        return pl.DataFrame(schema=OFFERS)
+    places = np.concatenate([at for _, _, at in named])
+    sale = np.repeat(np.array([i for i, _, _ in named], np.uint32), [at.size for _, _, at in named])
+    held = book.frame[places].insert_column(0, pl.Series("sale", sale))
+    if any(sku.effective_from or sku.effective_to for _, sku, _ in named):
+        times = [(sku.effective_from, sku.effective_to) for _, sku, at in named for _ in range(at.size)]
+        given = pl.DataFrame(times, {"named_from": INSTANT, "named_to": INSTANT}, orient="row")
+        held = held.hstack(given).with_columns(
+            effective_from=pl.max_horizontal("effective_from", "named_from"),
+            effective_to=pl.min_horizontal("effective_to", "named_to"),
+        )
+    return held.select(OFFERS.names()).filter(
+        pl.col("effective_from") <= last, (pl.col("effective_to") > first).fill_null(True)
+    )
 
 
 def price_lines(
@@ -124,18 +104,18 @@ def price_lines(
         & (pl.col("schedule") == "")
     )
     found = found.with_columns(alone=alone)
-    simple = found.filter("alone").select("sale", "bucket", *PRICED)
-    priced = lines.join(simple, on=["sale", "bucket"], how="left", maintain_order="left")
+    simple = found.filter("alone").select("sale", "bucket", *PRICED, hard=pl.lit(False))
     hard = found.filter(~pl.col("alone"))
-    if hard.height:
-        asked = priced.join(
-            hard.select("sale", "bucket").unique(), on=["sale", "bucket"], how="semi", maintain_order="left"
-        )
-        rest = priced.join(
-            hard.select("sale", "bucket").unique(), on=["sale", "bucket"], how="anti", maintain_order="left"
-        )
-        compared = _compare(asked.drop(PRICED), hard, lines, schedules)
-        priced = pl.concat([rest, compared.select(rest.columns)]).sort("source_offset", "bucket", "price_id")
+    if not hard.height:
+        priced = lines.join(simple.drop("hard"), on=["sale", "bucket"], how="left", maintain_order="left")
+        return priced.with_columns(amount=pl.col("unit_price") * pl.col("quantity"))
+    keys = hard.select("sale", "bucket").unique().with_columns(hard=pl.lit(True))
+    marked = lines.with_row_index("line").join(
+        pl.concat([simple, keys], how="diagonal"), on=["sale", "bucket"], how="left", maintain_order="left"
+    )
+    compared = _compare(marked.filter("hard").drop(*PRICED, "hard"), hard, lines, schedules)
+    rest = marked.filter(~pl.col("hard").fill_null(False)).drop("hard")
+    priced = pl.concat([rest, compared.select(rest.columns)]).sort("line", maintain_order=True).drop("line")
     return priced.with_columns(amount=pl.col("unit_price") * pl.col("quantity"))
 
 
@@ -144,11 +124,13 @@ def _compare(
 ) -> pl.DataFrame:
     """The most specific offer that holds for each line, or for each part of it where bands price the excess."""
     is_input = pl.col("bucket").str.starts_with("input_")
-    whole = lines.group_by("source_offset").agg(whole=pl.col("quantity").filter(is_input).sum())
-    asked = asked.with_row_index("line").join(whole, on="source_offset", how="left", maintain_order="left")
+    whole = lines.filter(is_input).group_by("source_offset").agg(whole=pl.col("quantity").sum())
+    asked = asked.join(whole, on="source_offset", how="left", maintain_order="left")
     both = asked.join(hard, on=["sale", "bucket"], how="inner", maintain_order="left")
     at, upper = pl.col("event_time"), pl.col("context_to")
-    in_band = (pl.col("whole") >= pl.col("context_from")) & (pl.col("whole") < upper).fill_null(True)
+    in_band = (pl.col("whole").fill_null(0) >= pl.col("context_from")) & (
+        pl.col("whole").fill_null(0) < upper
+    ).fill_null(True)
     part = pl.min_horizontal(pl.col("quantity"), upper) - pl.col("context_from")
     held = both.filter(
         pl.col("effective_from") <= at,
