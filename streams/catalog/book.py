@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from streams.catalog.models import Catalog
+from streams.catalog.registry_frames import RegistryFrames, compile_registries
 from streams.pipeline.frames import INSTANT, MONEY
 
 PRICES = pl.Schema(
@@ -30,6 +31,7 @@ class Book:
     version: str
     prices: pl.DataFrame
     aliases: pl.DataFrame
+    registries: RegistryFrames
 
 
 def compile_book(catalog: Catalog, sequence: int, version: str) -> Book:
@@ -44,4 +46,5 @@ def compile_book(catalog: Catalog, sequence: int, version: str) -> Book:
         {"provider": pl.String, "alias": pl.String, "sku_model": pl.String},
         orient="row",
     )
-    return Book(sequence, version, prices, aliases)
+    registries = compile_registries(catalog, {t.id: t.accountable for t in catalog.tenants})
+    return Book(sequence, version, prices, aliases, registries)

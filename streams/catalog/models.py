@@ -4,7 +4,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
+
+from streams.catalog.decided import Decided
+from streams.catalog.registries import Registries, is_attribute
 
 MAX_SCALE = 18
 MAX_UNIT_PRICE = 10**6  # so that a line of the largest quantity still fits Decimal(38, 18) (C6)
@@ -35,17 +38,21 @@ def _unit_price(value: Any) -> Decimal:
 
 Money = Annotated[Decimal, BeforeValidator(_money)]
 UnitPrice = Annotated[Decimal, BeforeValidator(_unit_price)]
-Dimension = Literal[
+DIMENSIONS = (
     "tenant_id", "provider", "model", "application", "environment", "team", "project", "cost_center", "use_case",
     "business_process", "request_type", "workload_id", "workload_class", "model_tier", "agent_id", "workflow_id", "run_id",
     "conversation_id", "session_id", "user_id", "user_role", "channel", "api_key_id", "account_id", "region",
-]  # fmt: skip
+    "business_owner", "technical_owner", "accountable", "archetype", "approval_status", "data_class",
+)  # fmt: skip
 
 
-class Decided(BaseModel):
-    """A thing that people decide; an unknown key is a slip, not a comment."""
+def _dimension(name: str) -> str:
+    if name not in DIMENSIONS and not is_attribute(name):
+        raise ValueError(f"dimension {name}: there is none; take one of {', '.join(DIMENSIONS)} or attributes.KEY")
+    return name
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+Dimension = Annotated[str, AfterValidator(_dimension)]
 
 
 class Price(Decided):
@@ -120,7 +127,7 @@ class Budget(Decided):
 
     id: str = Field(pattern="^[a-z0-9][a-z0-9-]*$")
     tenant: str = "*"
-    where: dict[Dimension, str] = {}
+    where: dict[Dimension, str] = Field(default_factory=dict)
     each: tuple[Dimension, ...] = ()
     unit: Literal["cost", "tokens", "events", "unpriced"] = "cost"  # unpriced: events without a price in force
     currency: str = Field("USD", pattern="^[A-Z]{3}$")
@@ -152,7 +159,7 @@ class Rule(Decided):
     severity: Literal["info", "warning", "critical"] = "warning"
 
 
-class Catalog(Decided):
+class Catalog(Registries):
     """Everything that people decide, at one version."""
 
     tenants: tuple[Tenant, ...] = ()

@@ -11,7 +11,7 @@ from tests.unit.pipeline.test_settle import run
 
 
 def test_every_migration_is_what_was_released() -> None:
-    assert [m.version for m in migrations()] == [1, 2, 3, 4]
+    assert [m.version for m in migrations()] == [1, 2, 3, 4, 5]
     assert all(m.statements() for m in migrations())
 
 
@@ -36,8 +36,14 @@ def test_an_unknown_query_names_those_there_are() -> None:
 
 def test_every_column_of_a_ledger_row_has_its_place_in_the_table() -> None:
     rows, *_ = run([avro(1)._replace(offset=0)], 1)
-    table = (sql_folder() / "0001_create_rated_rows.sql").read_text()
-    missing = [name for name in rows.columns if f"    {name} " not in table]
+    table = "".join(
+        (sql_folder() / f"{name}.sql").read_text() for name in ("0001_create_rated_rows", "0005_add_attribution")
+    )
+    missing = [
+        name
+        for name in rows.columns
+        if f"    {name} " not in table and f"ADD COLUMN IF NOT EXISTS {name} " not in table
+    ]
 
     # The place in the ledger has other names: stream, partition and ledger_offset are added by the insert.
     assert missing == []
