@@ -34,10 +34,10 @@ def admit(events: pl.DataFrame, seen: SeenSet, book: Book) -> Admitted:
     if not found.duplicates and not found.conflicts:
         return Admitted(fresh.filter(~wrong), [], [], _listed(fresh.filter(wrong)))
     every = attribute(identify(events), book)
-    bad = refused(every, book).alias("bad")
+    judged = every.select("id_hash", good=~refused(every, book))
     free = every["id_hash"].is_in(fresh["id_hash"].filter(wrong).to_list())
-    none_good_before = ~every.select((~pl.lit(bad)).cum_max().over("id_hash")).to_series()
-    dead = free & none_good_before
+    none_good_yet = judged.select(pl.col("good").cast(pl.Int8).cum_max().over("id_hash") == 0).to_series()
+    dead = free & none_good_yet
     rest = dedupe(events.filter(~dead), seen)
     return Admitted(attribute(rest.fresh, book), rest.duplicates, rest.conflicts, _listed(every.filter(dead)))
 
