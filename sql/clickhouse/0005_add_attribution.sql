@@ -22,5 +22,8 @@ ALTER TABLE usage.rated_rows
     ADD COLUMN IF NOT EXISTS from_key Array(LowCardinality(String)),
     ADD COLUMN IF NOT EXISTS from_model Array(LowCardinality(String));
 
+-- A step has a name; as a number every one of them arrived as null.
+ALTER TABLE usage.rated_rows MODIFY COLUMN step Nullable(String) CODEC(ZSTD(3));
+
 -- A view keeps the columns that it was created with.
 CREATE OR REPLACE VIEW usage.usage_events AS SELECT * FROM usage.rated_rows FINAL WHERE is_deleted = 0;

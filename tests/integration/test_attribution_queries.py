@@ -22,7 +22,12 @@ TENANT = "attributed"
 EACH = Decimal("0.000325")  # 100 x 0.00000125 + 20 x 0.00001
 SPAN = {"start": "2027-01-01 00:00:00", "end": "2027-02-01 00:00:00"}
 EVENTS: list[dict[str, Any]] = [
-    {"workload_id": "w", "request_type": "chat", "attributes": [{"key": "region_group", "value": "emea"}]},
+    {
+        "workload_id": "w",
+        "request_type": "chat",
+        "step": "plan",
+        "attributes": [{"key": "region_group", "value": "emea"}],
+    },
     {"api_key_id": "k", "request_type": "chat"},
     {**ALL_NINE, "workload_id": "w"},  # its cost center is another than the registry's
     {"environment": "production", "application": "shadow"},
@@ -79,6 +84,12 @@ def test_every_row_says_how_its_attribution_is_known(stored: Client) -> None:
     ]
 
 
+def test_a_step_keeps_its_name(stored: Client) -> None:
+    steps = stored.query(f"SELECT step FROM usage.usage_events WHERE tenant_id = '{TENANT}' ORDER BY source_offset")
+
+    assert steps.result_rows == [("plan",), (None,), (None,), (None,), (None,)]
+
+
 def test_production_without_attribution_is_listed_with_what_it_lacks_and_cost(stored: Client) -> None:
     (row,) = mine(stored, "missing_attribution")
 
@@ -113,10 +124,18 @@ def test_an_own_attribute_is_a_dimension_of_cost(stored: Client) -> None:
 
 
 def test_owners_and_keys_are_listed(stored: Client) -> None:
-    owners = {(r["business_owner"], r["known_from"]): r["events"] for r in mine(stored, "ownership")}
+    owners = {
+        (r["business_owner"], r["cost_center"], r["known_from"], r["currency"]): r["events"]
+        for r in mine(stored, "ownership")
+    }
     keys = {(r["api_key_id"], r["model"]): r["owners"] for r in mine(stored, "inventory")}
 
-    assert owners == {("b", "workload"): 2, ("b", "declared"): 1, (None, "nobody"): 2}
+    assert owners == {
+        ("b", "wc", "workload", "USD"): 2,
+        ("b", "c", "declared", "USD"): 1,
+        (None, None, "nobody", "USD"): 1,
+        (None, None, "nobody", None): 1,
+    }
     assert keys == {
         ("k", "gpt-5.2"): ["b"],
         (None, "gpt-5.2"): ["b", "nobody"],
