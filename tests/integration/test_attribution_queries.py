@@ -1,5 +1,6 @@
 """Attributed rows in the real engine: the columns arrive, and the questions about owners and gaps have worked-out answers."""
 
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,8 @@ from streams.catalog.models import Catalog
 from streams.catalog.registries import ModelEntry, ProviderKey, Workload
 from streams.pipeline.seen import SeenSet
 from streams.pipeline.settle import settle
+from streams.settings import Settings
+from streams.warehouse.client import connect
 from streams.warehouse.insert import LedgerMessage, insert_ledger
 from streams.warehouse.queries import names, run_query
 from tests.support.events import DECODER, NOW, avro
@@ -53,14 +56,18 @@ def book() -> Book:
     return compile_book(Catalog(prices=PRICES, workloads=(workload,), keys=(key,), models=(model,)), 1, "v1")
 
 
-@pytest.fixture
-def stored(client: Client) -> Client:
-    """The events above, as the meter and the warehouse would have written them."""
+@pytest.fixture(scope="module")
+def stored(settings: Settings) -> Iterator[Client]:
+    """The events above, as meter and warehouse would have written them; gone afterwards, since no ledger accounts for them."""
     records = [avro(i, tenant_id=TENANT, **event)._replace(offset=i) for i, event in enumerate(EVENTS)]
-    outcome = settle(records, -1, SeenSet(10), DECODER, book(), "attributed")
+    outcome = settle(records, -1, SeenSet(10), DECODER, book(), TENANT)
     messages = [LedgerMessage(i, NOW, b.headers(), b.payload) for i, b in enumerate(outcome.batches)]
-    insert_ledger(client, "attributed", 0, messages)
-    return client
+    client = connect(settings.clickhouse_url)
+    insert_ledger(client, TENANT, 0, messages)
+    yield client
+    for table in ("rated_rows", "ledger_batches", "ledger_marks"):
+        client.command(f"ALTER TABLE usage.{table} DELETE WHERE stream = '{TENANT}'", settings={"mutations_sync": 1})
+    client.close()
 
 
 def mine(client: Client, question: str, **other: str) -> list[dict[str, Any]]:
