@@ -3,6 +3,7 @@
 from prometheus_client import Counter, Gauge
 
 EVENTS = Counter("usage_events_total", "Source records that reached the ledger, by what became of them.", ["outcome"])
+LACKING = Counter("usage_attribution_breaches_total", "Rated events that lack a field that they must have; warned of.")
 DIFFERENCE = Gauge("usage_conservation_difference", "Covered source offsets that no outcome accounts for; must be 0.")
 LAG = Gauge(
     "usage_stage_lag_seconds", "Age of the oldest input in hand, not finished yet.", ["stage", "topic", "partition"]

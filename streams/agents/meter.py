@@ -89,6 +89,7 @@ class Publisher:
         c = state.counts
         for outcome in ("rated", "duplicate", "dead", "skipped", "lost"):
             metrics.EVENTS.labels(outcome).inc(self._step(partition, outcome, getattr(c, outcome)))
+        metrics.LACKING.inc(self._step(partition, "lacking", c.lacking))
         metrics.APPENDS.inc(self._step(partition, "appends", c.appends))
         metrics.RECOMPUTED.inc(self._step(partition, "recomputed", c.recomputed))
         metrics.SEEN_BYTES.labels(str(partition)).set(state.seen.size_bytes)

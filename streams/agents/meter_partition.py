@@ -82,6 +82,7 @@ class Counts:
     dead: int = 0
     skipped: int = 0
     lost: int = 0
+    lacking: int = 0  # of the rated
     appends: int = 0
     recomputed: int = 0
     paid: int = 0
@@ -277,6 +278,7 @@ class MeterPartition:
     def _count(self, batch: Batch) -> None:
         c = self.counts
         c.rated += batch.frame.height
+        c.lacking += int((batch.frame["lacks"].list.len() > 0).sum())
         c.duplicate += len(batch.coverage.duplicates)
         c.dead += len(batch.coverage.dead)
         c.skipped += len(batch.coverage.skipped)

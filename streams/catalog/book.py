@@ -17,6 +17,7 @@ from streams.catalog.models import Catalog
 from streams.catalog.money import MAX_SCALE
 from streams.catalog.names import Names, Sku, compile_names
 from streams.catalog.prices import Factor, FxRate, Price, Schedule
+from streams.catalog.registry_frames import RegistryFrames, compile_registries
 from streams.pipeline.frames import INSTANT, MONEY
 from streams.tokens.buckets import MODALITIES
 
@@ -112,6 +113,7 @@ class Book:
     regions: frozenset[str]
     tenants: frozenset[str]
     accounts: frozenset[str]
+    registries: RegistryFrames
     _memo: dict[Sale, Offers] = field(default_factory=dict, compare=False, repr=False)
 
     def offers(self, sale: Sale) -> Offers:
@@ -170,6 +172,7 @@ def compile_book(catalog: Catalog, sequence: int, version: str) -> Book:
         frozenset(s.region for s in sold if s.region),
         frozenset(s.tenant for s in sold if s.tenant),
         frozenset(s.account for s in sold if s.account),
+        compile_registries(catalog, {t.id: t.accountable for t in catalog.tenants}),
     )
 
 

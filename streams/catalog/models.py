@@ -3,16 +3,28 @@
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from streams.catalog.money import Currency, Decided, Money
+from streams.catalog.decided import Decided
+from streams.catalog.money import Currency, Money
 from streams.catalog.prices import Alias, Factor, FxRate, Price, Schedule, Seller, zone
+from streams.catalog.registries import Registries, is_attribute
 
-Dimension = Literal[
+DIMENSIONS = (
     "tenant_id", "provider", "model", "application", "environment", "team", "project", "cost_center", "use_case",
     "business_process", "request_type", "workload_id", "workload_class", "model_tier", "agent_id", "workflow_id", "run_id",
     "conversation_id", "session_id", "user_id", "user_role", "channel", "api_key_id", "account_id", "region",
-]  # fmt: skip
+    "business_owner", "technical_owner", "accountable", "archetype", "approval_status", "data_class",
+)  # fmt: skip
+
+
+def _dimension(name: str) -> str:
+    if name not in DIMENSIONS and not is_attribute(name):
+        raise ValueError(f"dimension {name}: there is none; take one of {', '.join(DIMENSIONS)} or attributes.KEY")
+    return name
+
+
+Dimension = Annotated[str, AfterValidator(_dimension)]
 
 
 class Tenant(Decided):
@@ -82,7 +94,7 @@ class Rule(Decided):
     severity: Literal["info", "warning", "critical"] = "warning"
 
 
-class Catalog(Decided):
+class Catalog(Registries):
     """Everything that people decide, at one version."""
 
     tenants: tuple[Tenant, ...] = ()

@@ -3,16 +3,10 @@
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 MAX_SCALE = 18
 MAX_UNIT_PRICE = 10**6  # so that a line of the largest quantity still fits Decimal(38, 18) (C6)
-
-
-class Decided(BaseModel):
-    """A thing that people decide; an unknown key is a slip, not a comment."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _money(value: Any) -> Decimal:

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from streams.catalog.money import MAX_SCALE, MAX_UNIT_PRICE, Currency, Decided, Money, scale_of
+from streams.catalog.decided import Decided
+from streams.catalog.money import MAX_SCALE, MAX_UNIT_PRICE, Currency, Money, scale_of
 from streams.tokens.dialects import BUCKETS
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]

@@ -8,6 +8,7 @@ from itertools import groupby, pairwise
 
 from streams.catalog.models import Catalog
 from streams.catalog.prices import FxRate, Price
+from streams.catalog.registries import MOST_REQUIRED
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -36,6 +37,41 @@ def problems(catalog: Catalog) -> list[str]:
         f"rules {double}: a budget has this id too; rename one, alerts are named by it"
         for double in {b.id for b in catalog.budgets} & {r.id for r in catalog.rules}
     ]
+    return found + _of_registries(catalog)
+
+
+def _of_registries(catalog: Catalog) -> list[str]:
+    """Registries that hold a thing twice, or lead nowhere."""
+    names = [
+        *(f"workloads {w.id}, tenant {w.tenant}" for w in catalog.workloads),
+        *(f"keys {k.id}, provider {k.provider}, tenant {k.tenant}" for k in catalog.keys),
+        *(f"models {m.model}, provider {m.provider}, tenant {m.tenant}" for m in catalog.models),
+        *(f"requirements of tenant {r.tenant}, environment {r.environment}" for r in catalog.requirements),
+    ]
+    found = [f"{name}: there are {n} of them; leave one" for name, n in Counter(names).items() if n > 1]
+    workloads = {(w.tenant, w.id) for w in catalog.workloads}
+    ids, budgets = {w.id for w in catalog.workloads}, {b.id for b in catalog.budgets}
+    found += [
+        f"workloads {w.id}: budget {w.budget} is unknown; add it, or leave it out"
+        for w in catalog.workloads
+        if w.budget is not None and w.budget not in budgets
+    ]
+    found += [
+        f"keys {k.id}: workload {k.workload} is unknown to tenant {k.tenant}; add it, or leave it out"
+        for k in catalog.keys
+        if k.workload is not None and not {(k.tenant, k.workload), ("*", k.workload)} & workloads
+    ]
+    found += [
+        f"models {m.model}: workload {name} is unknown; add it, or leave it out"
+        for m in catalog.models
+        for name in m.workloads
+        if name not in ids
+    ]
+    fields = {field for r in catalog.requirements for field in r.required}
+    if len(fields) > MOST_REQUIRED:
+        found.append(
+            f"requirements: {len(fields)} different fields, at most {MOST_REQUIRED} can be required; drop some"
+        )
     return found
 
 

@@ -22,12 +22,6 @@ from streams.pipeline.rate import rate
 from streams.tokens.normalise import normalise
 from streams.watch.alerts import text
 
-# What an event of production should say of itself (R11).
-ATTRIBUTION = (
-    "application", "environment", "business_owner", "technical_owner", "cost_center", "use_case", "business_process",
-    "request_type", "model",
-)  # fmt: skip
-
 
 def book_of(catalog: Path | None) -> Book:
     """Prices of a folder over the base prices, or the base prices alone."""
@@ -54,7 +48,7 @@ def priced(row: dict[str, Any]) -> dict[str, Any]:
         **costs,
         "currency": row["currency"],
         "reasons": row["reasons"],
-        "lacks": [name for name in ATTRIBUTION if not row.get(name)],
+        "lacks": row["lacks"],
     }
 
 

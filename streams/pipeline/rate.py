@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from streams.catalog.book import Book, Sale
+from streams.catalog.book import Book
 from streams.pipeline.convert import converted
-from streams.pipeline.frames import INSTANT, MONEY
+from streams.pipeline.frames import MONEY
 from streams.pipeline.select import offers, price_lines, sales
 from streams.tokens.normalise import Usage
 
@@ -30,7 +30,6 @@ ADDED = pl.Schema(
         "currency": pl.String(),
         "pricing_status": pl.String(),
         "reasons": pl.List(pl.String()),
-        "sku_model": pl.String(),
         "tier_source": pl.String(),
         "converted_cost": MONEY,
         "converted_currency": pl.String(),
@@ -64,10 +63,9 @@ def served(events: pl.DataFrame, usage: Usage) -> pl.DataFrame:
 
 
 def rated_lines(events: pl.DataFrame, usage: Usage, book: Book) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Events with sku_model; lines at list prices; lines at what this tenant and account pay."""
+    """Events with `sale`; lines at list prices; lines at what this tenant and account pay."""
     sold, found = sales(events, book)
     first, last = events["event_time"].min(), events["event_time"].max()
-    sold = _with_sku(sold, found, book)
     lines = usage.lines.join(
         sold.select("source_offset", "sale", "event_time"), on="source_offset", how="inner", maintain_order="left"
     )
@@ -78,26 +76,6 @@ def rated_lines(events: pl.DataFrame, usage: Usage, book: Book) -> tuple[pl.Data
     if offered["contract"].any():
         return sold, list_lines, price_lines(lines, offered, book.schedules, first, last)
     return sold, list_lines, list_lines
-
-
-def _with_sku(sold: pl.DataFrame, found: list[Sale], book: Book) -> pl.DataFrame:
-    rows = [
-        (i, sku.effective_from, sku.effective_to, sku.model)
-        for i, sale in enumerate(found)
-        for sku, _ in book.offers(sale).found
-    ]
-    skus = pl.DataFrame(
-        rows, {"sale": pl.UInt32, "named_from": INSTANT, "named_to": INSTANT, "sku_model": pl.String}, orient="row"
-    )
-    if skus["sale"].is_unique().all():
-        named = sold.join(skus.select("sale", "sku_model"), on="sale", how="left", maintain_order="left")
-    else:
-        at = pl.col("event_time")
-        each = sold.select("source_offset", "sale", "event_time").join(skus, on="sale")
-        each = each.filter((pl.col("named_from") <= at).fill_null(True), (pl.col("named_to") > at).fill_null(True))
-        each = each.select("source_offset", "sku_model")
-        named = sold.join(each, on="source_offset", how="left", maintain_order="left", validate="1:1")
-    return named.with_columns(sku_model=pl.coalesce("sku_model", "model"))
 
 
 def _sums(lines: pl.DataFrame, list_lines: pl.DataFrame) -> pl.DataFrame:

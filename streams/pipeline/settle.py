@@ -1,7 +1,7 @@
 """The meter's whole decision for one chunk, pure: records in, ledger batches and dead letters out.
 
-decode → dedupe → attribute → rate → batches. Nothing here knows a broker; whatever calls it may throw the outcome away and
-call again, so a decision that lost its race costs nothing but time.
+decode → admit (dedupe, attribute) → rate → batches. Nothing here knows a broker; whatever calls it may throw the outcome
+away and call again, so a decision that lost its race costs nothing but time.
 """
 
 import zlib
@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import polars as pl
 
 from streams.catalog.book import Book
-from streams.pipeline.attribute import attribute
+from streams.pipeline.admit import admit
 from streams.pipeline.decode import Decoder
-from streams.pipeline.dedupe import dedupe
 from streams.pipeline.frames import Dead, Record, above
 from streams.pipeline.ledger import Coverage, Stamp, batches
 from streams.pipeline.rate import rate
@@ -31,15 +30,16 @@ def settle(
     """
     to = records[-1].offset
     decoded = decoder.decode(records)
-    fresh = dedupe(decoded.frame, seen)
-    by_offset = {r.offset: r for r in records} if fresh.conflicts or to - base != len(records) else {}
+    fresh = admit(decoded.frame, seen, book)
+    asked = fresh.conflicts or fresh.refused or to - base != len(records)
+    by_offset = {r.offset: r for r in records} if asked else {}
     conflicts = [
         Dead(by_offset[o], "conflict", f"same id, other content: fingerprint {old:016x} was rated, this is {new:016x}")
         for o, old, new in fresh.conflicts
     ]
-    events = attribute(fresh.fresh, book)
-    rated: pl.DataFrame = rate(events, normalise(events), book)
-    dead = sorted([*decoded.dead, *conflicts], key=lambda d: d.record.offset)
+    breaches = [Dead(by_offset[o], "attribution", why) for o, why in fresh.refused]
+    rated: pl.DataFrame = rate(fresh.events, normalise(fresh.events), book)
+    dead = sorted([*decoded.dead, *conflicts, *breaches], key=lambda d: d.record.offset)
     holes = [o for o in range(base + 1, to + 1) if o not in by_offset] if to - base != len(records) else []
     coverage = Coverage(
         base,

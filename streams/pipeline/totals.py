@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from streams.pipeline.dimensions import dimension
 from streams.pipeline.frames import MONEY
 from streams.watch.scopes import Scope
 
@@ -35,6 +36,9 @@ def _clean(name: str) -> pl.Expr:
 
 
 def _of_scope(rated: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+    asked = {name for name, _ in scope.where} | set(scope.each)
+    if others := [dimension(rated, name) for name in sorted(asked - set(rated.columns))]:
+        rated = rated.with_columns(others)
     wanted = [pl.col(name) == value for name, value in scope.where]
     wanted += [pl.col(name).is_not_null() for name in scope.each]
     if scope.tenant != "*":

@@ -1,7 +1,7 @@
-"""What it costs to turn a provider's usage block into priced lines: ours on the hot path, our scalar twin, genai-prices, LiteLLM.
+"""What a usage block costs on its way to priced lines: our hot path, our scalar twin, genai-prices, LiteLLM.
 
-The same real payloads for all, those that every one of them can price; CPU time, one run, so only ratios say something. LiteLLM is
-no dependency of ours: it is installed into a folder of its own when it is not there.
+The same real payloads for all; CPU time, one run, so only ratios say something. LiteLLM is no dependency of ours: it is
+installed into a folder of its own when it is not there.
     python -m tests.bench.pricing
 """
 

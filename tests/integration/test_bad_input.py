@@ -35,6 +35,8 @@ def bad_records(now: int) -> dict[str, bytes]:
         "empty_tenant": ENCODE(event(1, **good | {"tenant_id": ""})),
         "too_large": bytes([0xC3, 1]) + bytes(5_000_000),
         "trailing_bytes": ENCODE(event(1, **good)) + ENCODE(event(2, **good))[10:],
+        # the example catalog's requirements.toml: this tenant's production refuses what says nobody's cost center
+        "attribution": ENCODE(event(1, tenant_id="acme-bank", environment="production", event_time=now)),
         "invalid_utf8": ENCODE(event(1, **good, user_id="abc")).replace(b"abc", b"a\xffc"),
     }
 

@@ -39,6 +39,16 @@ async def rated_then_trimmed(to: int, confirmed: bool = False) -> MeterPorts:
     return given
 
 
+async def test_rated_events_that_lack_what_they_must_say_are_counted() -> None:
+    given = await ports()
+    meter = await MeterPartition.open(given, 0, HORIZON)
+    records = [avro(0), avro(1, environment="development")]
+
+    await meter.settle(records)
+
+    assert (meter.counts.rated, meter.counts.lacking) == (2, 1)
+
+
 async def test_unrated_records_that_retention_took_stop_the_worker_until_a_person_confirms_the_source() -> None:
     given = await rated_then_trimmed(5)
 

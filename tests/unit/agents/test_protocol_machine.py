@@ -60,7 +60,7 @@ def decide(strict: bool) -> Callable[..., Outcome]:
     """Small but honest: ids from bytes, `!` is poison, `?` is poison for strict writers only (a roll-out)."""
 
     def work(records: Sequence[Record], base: int, seen: SeenSet, published: Any, stream: str, begin: int) -> Outcome:
-        rows, dead, duplicates, new = [], [], [], set()
+        rows, dead, duplicates, new = list[tuple[Any, ...]](), [], [], set()
         for r in records:
             text = (r.value or b"").decode()
             key = zlib.crc32(text.encode()) + 1
@@ -74,7 +74,7 @@ def decide(strict: bool) -> Callable[..., Outcome]:
                 duplicates.append(r.offset)
                 continue
             new.add(key)
-            rows.append((r.offset, key, 1, datetime(1970, 1, 1, tzinfo=UTC), text))
+            rows.append((r.offset, key, 1, datetime(1970, 1, 1, tzinfo=UTC), text, []))
         frame = pl.DataFrame(
             rows,
             {
@@ -83,6 +83,7 @@ def decide(strict: bool) -> Callable[..., Outcome]:
                 "fingerprint": pl.UInt64,
                 "append_time": INSTANT,
                 "id": pl.String,
+                "lacks": pl.List(pl.String),
             },
             orient="row",
         )

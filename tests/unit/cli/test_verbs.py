@@ -39,8 +39,7 @@ def test_init_writes_a_catalog_that_prices_its_first_event_and_overwrites_nothin
     assert (found["pricing_status"], found["effective_cost"], found["currency"]) == ("priced", "0.0009", "USD")
     assert found["quantities"] == {"input_uncached": 1200, "output_visible": 300}
     assert found["lacks"] == [
-        "application", "environment", "business_owner", "technical_owner", "cost_center", "use_case", "business_process",
-        "request_type",
+        "application", "owner", "environment", "cost_center", "use_case", "business_process", "request_type"
     ]  # fmt: skip
     assert again.exit_code == 2
     assert "is not empty" in again.stderr

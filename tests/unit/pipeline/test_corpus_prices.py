@@ -11,6 +11,7 @@ from genai_prices import Usage, calc_price
 
 from streams.catalog.base_prices import base_catalog
 from streams.catalog.book import Book, compile_book
+from streams.pipeline.attribute import attribute
 from streams.pipeline.rate import rate
 from streams.tokens.normalise import normalise
 from tests.support.corpus import Payload, payloads
@@ -55,7 +56,7 @@ def priced() -> pl.DataFrame:
         avro(i, provider=name, model=p.model, event_time=AT, usage_json=json.dumps(p.block), usage_dialect=p.dialect)
         for i, (p, name, _, _) in enumerate(cases())
     ]
-    frame = DECODER.decode(records).frame
+    frame = attribute(DECODER.decode(records).frame, book())
     return rate(frame, normalise(frame), book())
 
 

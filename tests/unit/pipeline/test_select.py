@@ -14,6 +14,7 @@ from streams.catalog.book import Book, compile_book
 from streams.catalog.models import Catalog, Tenant
 from streams.catalog.prices import Alias, Factor, FxRate, Hours, Price, Schedule, Seller
 from streams.catalog.validate import problems
+from streams.pipeline.attribute import attribute
 from streams.pipeline.rate import rate
 from streams.tokens.normalise import normalise
 from tests.support.events import DECODER, NOW, avro
@@ -38,7 +39,7 @@ def one(prices: Book, at: datetime = NOON, model: str = "m", **more: Any) -> dic
     amounts = more.pop("amounts", {"input_uncached": 1_000})
     quantities = [{"bucket": b, "amount": n} for b, n in amounts.items()]
     usage = {"usage_json": None, "usage_dialect": None, "quantities": quantities} if "usage_json" not in more else {}
-    frame = DECODER.decode([avro(1, model=model, event_time=at, **usage | more)]).frame
+    frame = attribute(DECODER.decode([avro(1, model=model, event_time=at, **usage | more)]).frame, prices)
     return rate(frame, normalise(frame), prices).row(0, named=True)
 
 

@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.catalog.book import compile_book
+from streams.catalog.book import Book, compile_book
 from streams.catalog.models import Budget, Calendar, Catalog
 from streams.catalog.prices import Price
 from streams.pipeline.dedupe import minutes_of
@@ -38,11 +38,13 @@ def record(offset: int, number: int, what: str) -> Record:
     return avro(number, **other)._replace(offset=offset)
 
 
-def run(records: list[Record], cut: int) -> tuple[pl.DataFrame, list[int], list[int], list[tuple[int, str]]]:
+def run(
+    records: list[Record], cut: int, book: Book = BOOK
+) -> tuple[pl.DataFrame, list[int], list[int], list[tuple[int, str]]]:
     seen, frames, covered, dead = SeenSet(10_000), [], -1, []
     duplicates: list[int] = []
     for i in range(0, len(records), cut):
-        outcome = settle(records[i : i + cut], covered, seen, DECODER, BOOK, "s")
+        outcome = settle(records[i : i + cut], covered, seen, DECODER, book, "s")
         for batch in outcome.batches:
             coverage, _ = read_headers(batch.headers())
             rows = read_frame(batch.payload)
