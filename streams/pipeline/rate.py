@@ -62,7 +62,24 @@ def served(events: pl.DataFrame, usage: Usage) -> pl.DataFrame:
     return found.with_columns(tier_source=pl.when(pl.col("service_tier").is_not_null()).then(pl.lit("event")))
 
 
-def rated_lines(events: pl.DataFrame, usage: Usage, book: Book) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def counted(lines: pl.DataFrame) -> pl.DataFrame:
+    """source_offset, input_tokens, output_tokens: one row an event with usage."""
+    is_input, is_output = (pl.col("bucket").str.starts_with(side) for side in ("input_", "output_"))
+    quantity = pl.col("quantity")
+    return (
+        lines.select(
+            "source_offset",
+            input_tokens=pl.when(is_input).then(quantity),
+            output_tokens=pl.when(is_output).then(quantity),
+        )
+        .group_by("source_offset", maintain_order=True)
+        .sum()
+    )
+
+
+def rated_lines(
+    events: pl.DataFrame, usage: Usage, tokens: pl.DataFrame, book: Book
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Events with `sale`; lines at list prices; lines at what this tenant and account pay."""
     sold, found = sales(events, book)
     first, last = events["event_time"].min(), events["event_time"].max()
@@ -72,26 +89,24 @@ def rated_lines(events: pl.DataFrame, usage: Usage, book: Book) -> tuple[pl.Data
     if not isinstance(first, datetime) or not isinstance(last, datetime):  # no events
         first = last = datetime.fromtimestamp(0, UTC)
     offered = offers(found, book, first, last)
-    list_lines = price_lines(lines, offered.filter(~pl.col("contract")), book.schedules, first, last)
+    list_lines = price_lines(lines, offered.filter(~pl.col("contract")), tokens, book.schedules, first, last)
     if offered["contract"].any():
-        return sold, list_lines, price_lines(lines, offered, book.schedules, first, last)
+        return sold, list_lines, price_lines(lines, offered, tokens, book.schedules, first, last)
     return sold, list_lines, list_lines
 
 
-def _sums(lines: pl.DataFrame, list_lines: pl.DataFrame) -> pl.DataFrame:
+def _sums(lines: pl.DataFrame, list_lines: pl.DataFrame, tokens: pl.DataFrame) -> pl.DataFrame:
     """One row an event with usage: its lines, tokens and costs."""
-    is_input, is_output = pl.col("bucket").str.starts_with("input_"), pl.col("bucket").str.starts_with("output_")
     sums = lines.group_by("source_offset", maintain_order=True).agg(
         lines=pl.struct("bucket", "quantity", "unit_price", "amount", "price_id"),
-        input_tokens=pl.col("quantity").filter(is_input).sum(),
-        output_tokens=pl.col("quantity").filter(is_output).sum(),
         cost=pl.col("amount").sum(),
         n=pl.len(),
         without=pl.col("price_id").null_count(),
-        currency=pl.col("currency").drop_nulls().first(),
-        currencies=pl.col("currency").drop_nulls().n_unique(),
-        paid=(pl.col("unit_price") > 0).any(),
+        currency=pl.col("currency").max(),
+        other_currency=pl.col("currency").min(),
+        dearest=pl.col("unit_price").max(),
     )
+    sums = sums.hstack(tokens.drop("source_offset"))  # both are by event, in the order of the lines
     if list_lines is lines:
         return sums.with_columns(at_list=pl.when(pl.col("without") == 0).then("cost"))
     whole = pl.col("price_id").null_count() == 0
@@ -123,14 +138,15 @@ def _reasons(events: pl.DataFrame, usage: Usage, sums: pl.DataFrame, lines: pl.D
 def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
     """events: attributed, in source_offset order. Adds ADDED; rows keep their order."""
     columns = events.columns
-    events, list_lines, lines = rated_lines(served(events, usage), usage, book)
-    sums = _sums(lines, list_lines)
+    tokens = counted(usage.lines)
+    events, list_lines, lines = rated_lines(served(events, usage), usage, tokens, book)
+    sums = _sums(lines, list_lines, tokens)
     found = events.select("source_offset")  # alone: a join copies every column that it is given
     for part in (sums, _reasons(events, usage, sums, lines)):
         found = found.join(part, on="source_offset", how="left", maintain_order="left")
     facts = found.hstack(events.select("usage_source", "billing_mode"))
     unused, problem = pl.col("n").is_null(), pl.col("problem").fill_null(False)
-    complete = (pl.col("without") == 0) & (pl.col("currencies") == 1)
+    complete = (pl.col("without") == 0) & (pl.col("currency") == pl.col("other_currency"))
     facts = facts.with_columns(
         pricing_status=pl.when(problem)
         .then(pl.lit("inconsistent"))
@@ -140,7 +156,7 @@ def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
         .then(pl.lit("unpriced"))
         .when(~complete)
         .then(pl.lit("partial"))
-        .when(~pl.col("paid"))
+        .when(pl.col("dearest") == 0)
         .then(pl.lit("free"))
         .when(pl.col("usage_source") == "estimated")
         .then(pl.lit("estimated"))
@@ -149,11 +165,11 @@ def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
     known, nothing = pl.col("pricing_status").is_in(["priced", "free", "estimated"]), pl.lit(0, MONEY)
     planned = (pl.col("billing_mode") == "subscription").fill_null(False)
     # A request without usage used 0 tokens, measured; one whose usage cannot be read used we know not what.
-    counted = [pl.when(unused & ~problem).then(pl.lit(0, pl.Int64)).otherwise(c).alias(c) for c in TOKENS]
+    used = [pl.when(unused & ~problem).then(pl.lit(0, pl.Int64)).otherwise(c).alias(c) for c in TOKENS]
     pays = pl.when(known).then(pl.when(unused | planned).then(nothing).otherwise("cost"))
     facts = facts.select(
         pl.col("lines").cast(ADDED["lines"]).fill_null([]),
-        *counted,
+        *used,
         "currency",
         "pricing_status",
         pl.col("reasons").fill_null([]),

@@ -88,12 +88,18 @@ def offers(found: list[Sale], book: Book, first: datetime, last: datetime) -> pl
 
 
 def price_lines(
-    lines: pl.DataFrame, found: pl.DataFrame, schedules: Mapping[str, Schedule], first: datetime, last: datetime
+    lines: pl.DataFrame,
+    found: pl.DataFrame,
+    tokens: pl.DataFrame,
+    schedules: Mapping[str, Schedule],
+    first: datetime,
+    last: datetime,
 ) -> pl.DataFrame:
     """Lines with price_id, unit_price, currency, amount; all null where no offer holds. Order is kept.
 
-    lines: source_offset, sale, event_time, bucket, quantity, sorted by source_offset and bucket
-    found: OFFERS. A line whose price has bands for the excess becomes one line a band.
+    lines:  source_offset, sale, event_time, bucket, quantity, sorted by source_offset and bucket
+    tokens: source_offset, input_tokens: how large the whole request is
+    found:  OFFERS. A line whose price has bands for the excess becomes one line a band.
     """
     alone = (
         (pl.len().over("sale", "bucket") == 1)
@@ -113,24 +119,21 @@ def price_lines(
     marked = lines.with_row_index("line").join(
         pl.concat([simple, keys], how="diagonal"), on=["sale", "bucket"], how="left", maintain_order="left"
     )
-    compared = _compare(marked.filter("hard").drop(*PRICED, "hard"), hard, lines, schedules)
+    compared = _compare(marked.filter("hard").drop(*PRICED, "hard"), hard, tokens, schedules)
     rest = marked.filter(~pl.col("hard").fill_null(False)).drop("hard")
     priced = pl.concat([rest, compared.select(rest.columns)]).sort("line", maintain_order=True).drop("line")
     return priced.with_columns(amount=pl.col("unit_price") * pl.col("quantity"))
 
 
 def _compare(
-    asked: pl.DataFrame, hard: pl.DataFrame, lines: pl.DataFrame, schedules: Mapping[str, Schedule]
+    asked: pl.DataFrame, hard: pl.DataFrame, tokens: pl.DataFrame, schedules: Mapping[str, Schedule]
 ) -> pl.DataFrame:
     """The most specific offer that holds for each line, or for each part of it where bands price the excess."""
-    is_input = pl.col("bucket").str.starts_with("input_")
-    whole = lines.filter(is_input).group_by("source_offset").agg(whole=pl.col("quantity").sum())
+    whole = tokens.select("source_offset", whole="input_tokens")
     asked = asked.join(whole, on="source_offset", how="left", maintain_order="left")
     both = asked.join(hard, on=["sale", "bucket"], how="inner", maintain_order="left")
     at, upper = pl.col("event_time"), pl.col("context_to")
-    in_band = (pl.col("whole").fill_null(0) >= pl.col("context_from")) & (
-        pl.col("whole").fill_null(0) < upper
-    ).fill_null(True)
+    in_band = (pl.col("whole") >= pl.col("context_from")) & (pl.col("whole") < upper).fill_null(True)
     part = pl.min_horizontal(pl.col("quantity"), upper) - pl.col("context_from")
     held = both.filter(
         pl.col("effective_from") <= at,

@@ -2,6 +2,8 @@
 excludes thoughts (domain.md §1.1, §1.4). Where the total fits only if thoughts are inside, that reading is taken and said.
 """
 
+from operator import sub
+
 from streams.tokens.buckets import MODALITIES, Block, Dialect, Ignored, Inconsistent, Notes, Served
 
 
@@ -46,7 +48,7 @@ NOTHING = (0,) * len(KINDS)
 
 def _by_kind(name: str, whole: int, parts: list[Part] | None) -> tuple[int, ...]:
     """Of KINDS. Details may say less than the whole: the rest is text (3 of 225 real blocks)."""
-    if not parts:
+    if not parts or (len(parts) == 1 and parts[0].modality == "TEXT" and parts[0].tokenCount <= whole):
         return whole, 0, 0, 0, 0
     found = [0] * len(KINDS)
     for part in parts:
@@ -78,7 +80,9 @@ def amounts(usage: Usage, notes: Notes) -> tuple[int, ...]:
     read = _cached(cached, asked, usage.cacheTokensDetails, notes) if cached else NOTHING
     tools = _by_kind("toolUsePromptTokensDetails", tool, usage.toolUsePromptTokensDetails) if tool else NOTHING
     made = _by_kind("candidatesTokensDetails", done, usage.candidatesTokensDetails or usage.responseTokensDetails)
-    return *(a - r for a, r in zip(asked, read, strict=True)), *read, *tools, *made, thoughts
+    if cached:
+        asked = tuple(map(sub, asked, read))
+    return *asked, *read, *tools, *made, thoughts
 
 
 def _cached(cached: int, asked: tuple[int, ...], parts: list[Part] | None, notes: Notes) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ import polars as pl
 
 from streams.tokens.buckets import Inconsistent, Served
 from streams.tokens.dialects import DECODE, DIALECTS
-from streams.tokens.read import LIMIT, read_block
+from streams.tokens.read import LIMIT, NOTHING_SAID, read_block
 
 LINES = pl.Schema({"source_offset": pl.Int64, "bucket": pl.String, "quantity": pl.Int64})
 PROBLEMS = pl.Schema({"source_offset": pl.Int64, "reason": pl.String})
@@ -59,7 +59,8 @@ class _Gathered:
     def __init__(self) -> None:
         self.problems: Reasons = []
         self.notes: Reasons = []
-        self.served: list[tuple[int, Served]] = []
+        self.said: dict[Served, int] = {}  # what responses say repeats, so each row keeps a number
+        self.served: list[tuple[int, int]] = []
         self.unknown: Counter[tuple[str, str]] = Counter()
 
     def lines(self, name: str, offsets: Sequence[int], blocks: Sequence[str]) -> pl.DataFrame:
@@ -75,14 +76,14 @@ class _Gathered:
             list[tuple[int, ...]](),
             list[str](),
         )
-        width = len(dialect.buckets)
+        said, width = self.said, len(dialect.buckets)
         unreadable = (-1,) * width
         for i, block in enumerate(blocks):
             try:
                 usage = decode(block)
                 row = amounts(usage, notes)
-                if served and any(said := served(usage)):
-                    self.served.append((offsets[i], said))
+                if served:
+                    self.served.append((offsets[i], said.setdefault(served(usage), len(said))))
                 rows.append(row)
             except FAILED:
                 rows.append(unreadable)
@@ -119,9 +120,19 @@ class _Gathered:
             return [0] * len(buckets)
         self.notes += [(offset, f"unknown_field: {path}") for path in found.unknown]
         self.notes += [(offset, note) for note in found.notes]
-        if any(found.served):
-            self.served.append((offset, found.served))
+        self.served.append((offset, self.said.setdefault(found.served, len(self.said))))
         return [found.quantities.get(bucket, 0) for bucket in buckets]
+
+    def sayings(self) -> pl.DataFrame:
+        """SERVED, sorted by source_offset; money as the provider wrote it. Rows that say nothing are left out."""
+        rows = [(*s[:3], None if s[3] is None else f"{s[3]:f}", s[4]) for s in self.said]
+        table = pl.DataFrame(rows, pl.Schema(list(SERVED.items())[1:]), orient="row")
+        silent = self.said.get(NOTHING_SAID, -1)
+        found = np.array(self.served, np.int64).reshape(-1, 2)
+        found = found[found[:, 1] != silent]
+        found = found[np.argsort(found[:, 0], kind="stable")]
+        rows_of = pl.Series("source_offset", found[:, 0])
+        return table.select(pl.all().gather(found[:, 1])).insert_column(0, rows_of)
 
 
 def normalise(events: pl.DataFrame) -> Usage:
@@ -137,32 +148,19 @@ def normalise(events: pl.DataFrame) -> Usage:
     if own.height:
         items = own.select("source_offset", "quantities").explode("quantities").unnest("quantities")
         given = items.group_by("source_offset", "bucket").agg(quantity=pl.col("amount").sum())
-        found.append(given.filter(pl.col("quantity") > 0).select(LINES.names()))
+        found.append(given.filter(pl.col("quantity") > 0).select(LINES.names()).sort("bucket"))
     lines = pl.concat(found) if found else pl.DataFrame(schema=LINES)
     if len(found) > 1 or own.height:
-        lines = lines.sort("source_offset", "bucket")
+        lines = lines.sort(
+            "source_offset", maintain_order=True
+        )  # an event's lines come from one part, by bucket already
+    lines = lines.with_columns(pl.col("source_offset").set_sorted())
     problems = pl.concat([_reasons(gathered.problems), _totals_missed(events, lines)])
-    return Usage(lines, problems, _reasons(gathered.notes), _served(gathered.served), gathered.unknown)
+    return Usage(lines, problems, _reasons(gathered.notes), gathered.sayings(), gathered.unknown)
 
 
 def _reasons(found: Reasons) -> pl.DataFrame:
     return pl.DataFrame(sorted(found), PROBLEMS, orient="row")
-
-
-def _served(found: list[tuple[int, Served]]) -> pl.DataFrame:
-    """Sorted by source_offset; money as the provider wrote it."""
-    rows = [
-        (
-            offset,
-            s.service_tier,
-            s.speed,
-            s.geo,
-            None if s.billed_cost is None else f"{s.billed_cost:f}",
-            s.billed_currency,
-        )
-        for offset, s in found
-    ]
-    return pl.DataFrame(sorted(rows, key=lambda r: r[0]), SERVED, orient="row")
 
 
 def _totals_missed(events: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
