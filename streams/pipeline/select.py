@@ -120,6 +120,12 @@ def price_lines(
         pl.concat([simple, keys], how="diagonal"), on=["sale", "bucket"], how="left", maintain_order="left"
     )
     compared = _compare(marked.filter("hard").drop(*PRICED, "hard"), hard, tokens, schedules)
+    if not hard["excess"].any():  # one offer a line at most: put them where they belong
+        found = marked.drop("hard").join(
+            compared.select("line", *PRICED), on="line", how="left", suffix=" compared", maintain_order="left"
+        )
+        found = found.with_columns(pl.coalesce(c, f"{c} compared").alias(c) for c in PRICED)
+        return found.select(*lines.columns, *PRICED, amount=pl.col("unit_price") * pl.col("quantity"))
     rest = marked.filter(~pl.col("hard").fill_null(False)).drop("hard")
     priced = pl.concat([rest, compared.select(rest.columns)]).sort("line", maintain_order=True).drop("line")
     return priced.with_columns(amount=pl.col("unit_price") * pl.col("quantity"))

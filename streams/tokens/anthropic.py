@@ -5,7 +5,7 @@ includes thinking (domain.md §1.1, §1.4).
 answered (an advisor, a fallback) is kept in buckets that have no price, so that the row says that its cost is not whole.
 """
 
-from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes, Served, agree
+from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes, Said, agree
 
 
 class CacheCreation(Block):
@@ -103,9 +103,9 @@ def amounts(usage: Usage, notes: Notes) -> tuple[int, ...]:
     return read, long, short, fresh, thinking, done - thinking, fetches, searches, other_in, other_out
 
 
-def served(usage: Usage) -> Served:
+def served(usage: Usage) -> Said:
     """Tier, speed and place of inference."""
-    return Served(usage.service_tier, usage.speed, usage.inference_geo)
+    return usage.service_tier, usage.speed, usage.inference_geo, None, None
 
 
 DIALECTS = {"messages": Dialect(Usage, BUCKETS, amounts, served)}

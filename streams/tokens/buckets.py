@@ -34,6 +34,11 @@ class Served(NamedTuple):
     billed_currency: str | None = None
 
 
+Said = tuple[
+    str | None, str | None, str | None, Decimal | None, str | None
+]  # a Served before it has names: cheap to make
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """One API's usage block.
@@ -46,7 +51,7 @@ class Dialect:
     kind: type[Block]
     buckets: tuple[str, ...]
     amounts: Callable[[Any, Notes], tuple[int, ...]]
-    served: Callable[[Any], Served] | None = None
+    served: Callable[[Any], Said] | None = None
 
 
 def agree(name: str, told: int | None, parts: str, found: int) -> None:

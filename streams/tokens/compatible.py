@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from streams.tokens import openai
-from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes, Served, agree, milliseconds
+from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes, Said, agree, milliseconds
 from streams.tokens.openai import ChatUsage, InputDetails
 
 TICKS = Decimal(10) ** 10  # of xAI's cost, in a US dollar
@@ -76,10 +76,15 @@ def xai(usage: Xai, notes: Notes) -> tuple[int, ...]:
     )
 
 
-def xai_served(usage: Xai) -> Served:
+def billed(cost: Decimal | None) -> tuple[Decimal | None, str | None]:
+    """A cost in US dollars, if there is one."""
+    return cost, None if cost is None else "USD"
+
+
+def xai_served(usage: Xai) -> Said:
     """What xAI says that it charges."""
     ticks = usage.cost_in_usd_ticks
-    return Served() if ticks is None else Served(billed_cost=ticks / TICKS, billed_currency="USD")
+    return None, None, None, *billed(None if ticks is None else ticks / TICKS)
 
 
 class PerplexityCost(Block):
@@ -112,10 +117,9 @@ def perplexity(usage: Perplexity, notes: Notes) -> tuple[int, ...]:
     return usage.prompt_tokens, cited, reasoning, done, usage.num_search_queries or 0
 
 
-def perplexity_served(usage: Perplexity) -> Served:
+def perplexity_served(usage: Perplexity) -> Said:
     """What Perplexity says that it charges."""
-    told = usage.cost.total_cost if usage.cost else None
-    return Served(billed_cost=told, billed_currency=None if told is None else "USD")
+    return None, None, None, *billed(usage.cost.total_cost if usage.cost else None)
 
 
 class UpstreamCost(Block):
@@ -145,9 +149,9 @@ class OpenRouterResponses(openai.ResponsesUsage, kw_only=True):
     is_byok: bool | None = None
 
 
-def routed(usage: OpenRouter | OpenRouterResponses) -> Served:
+def routed(usage: OpenRouter | OpenRouterResponses) -> Said:
     """What OpenRouter says that it charges."""
-    return Served(billed_cost=usage.cost, billed_currency=None if usage.cost is None else "USD")
+    return None, None, None, *billed(usage.cost)
 
 
 class Mistral(ChatUsage, kw_only=True):
@@ -187,9 +191,9 @@ class MistralOcr(Block):
     doc_size_bytes: Ignored = None
 
 
-def mistral_served(usage: Mistral) -> Served:
+def mistral_served(usage: Mistral) -> Said:
     """The tier."""
-    return Served(usage.service_tier)
+    return usage.service_tier, None, None, None, None
 
 
 PERPLEXITY_BUCKETS = ("input_uncached", "input_citation", "output_reasoning", "output_visible", "web_searches")

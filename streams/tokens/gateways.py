@@ -8,7 +8,7 @@ from msgspec import structs
 
 from streams.tokens import openai
 from streams.tokens.anthropic import CacheCreation, ServerTools
-from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes, Served, agree
+from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes, Said, agree
 from streams.tokens.compatible import SHORT
 from streams.tokens.openai import ChatUsage, InputDetails, OutputDetails
 
@@ -92,9 +92,9 @@ def litellm(usage: LiteLLM, notes: Notes) -> tuple[int, ...]:
     return *found, long, tools.web_fetch_requests or 0, tools.web_search_requests or 0
 
 
-def litellm_served(usage: LiteLLM) -> Served:
+def litellm_served(usage: LiteLLM) -> Said:
     """Tier and speed."""
-    return Served(usage.service_tier, usage.speed)
+    return usage.service_tier, usage.speed, None, None, None
 
 
 LITELLM_BUCKETS = (*SHORT, "input_cache_write_1h", "web_fetches", "web_searches")

@@ -4,7 +4,7 @@ excludes thoughts (domain.md §1.1, §1.4). Where the total fits only if thought
 
 from operator import sub
 
-from streams.tokens.buckets import MODALITIES, Block, Dialect, Ignored, Inconsistent, Notes, Served
+from streams.tokens.buckets import MODALITIES, Block, Dialect, Ignored, Inconsistent, Notes, Said
 
 
 class Part(Block):
@@ -100,9 +100,9 @@ def _cached(cached: int, asked: tuple[int, ...], parts: list[Part] | None, notes
     return tuple(read)
 
 
-def served(usage: Usage) -> Served:
+def served(usage: Usage) -> Said:
     """Tier of the Gemini API, traffic type of Vertex."""
-    return Served(usage.serviceTier or usage.trafficType)
+    return usage.serviceTier or usage.trafficType, None, None, None, None
 
 
 DIALECTS = {"generate_content": Dialect(Usage, BUCKETS, amounts, served)}

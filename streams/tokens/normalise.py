@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from streams.tokens.buckets import Inconsistent, Served
+from streams.tokens.buckets import Inconsistent, Said
 from streams.tokens.dialects import DECODE, DIALECTS
 from streams.tokens.read import LIMIT, NOTHING_SAID, read_block
 
@@ -59,7 +59,7 @@ class _Gathered:
     def __init__(self) -> None:
         self.problems: Reasons = []
         self.notes: Reasons = []
-        self.said: dict[Served, int] = {}  # what responses say repeats, so each row keeps a number
+        self.said: dict[Said, int] = {}  # what responses say repeats, so each row keeps a number
         self.served: list[tuple[int, int]] = []
         self.unknown: Counter[tuple[str, str]] = Counter()
 

@@ -38,7 +38,7 @@ def read_block(name: str, block: str) -> Read:
     try:
         usage = decode(name, dialect, block, found.unknown)
         amounts = dict(zip(dialect.buckets, dialect.amounts(usage, found.notes), strict=True))
-        found.served = dialect.served(usage) if dialect.served else Served()
+        found.served = Served(*dialect.served(usage)) if dialect.served else NOTHING_SAID
     except Inconsistent as error:
         return Read(problem=f"inconsistent: {error}", unknown=found.unknown)
     except msgspec.MsgspecError as error:
