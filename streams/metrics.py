@@ -4,6 +4,11 @@ from prometheus_client import Counter, Gauge
 
 EVENTS = Counter("usage_events_total", "Source records that reached the ledger, by what became of them.", ["outcome"])
 LACKING = Counter("usage_attribution_breaches_total", "Rated events that lack a field that they must have; warned of.")
+UNKNOWN_FIELDS = Counter(
+    "usage_unknown_fields_total",
+    "Events whose usage block holds a field that we do not know: perhaps billable.",
+    ["dialect", "field"],
+)
 DIFFERENCE = Gauge("usage_conservation_difference", "Covered source offsets that no outcome accounts for; must be 0.")
 LAG = Gauge(
     "usage_stage_lag_seconds", "Age of the oldest input in hand, not finished yet.", ["stage", "topic", "partition"]

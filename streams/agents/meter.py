@@ -90,6 +90,8 @@ class Publisher:
         for outcome in ("rated", "duplicate", "dead", "skipped", "lost"):
             metrics.EVENTS.labels(outcome).inc(self._step(partition, outcome, getattr(c, outcome)))
         metrics.LACKING.inc(self._step(partition, "lacking", c.lacking))
+        for (dialect, field), n in c.unknown.items():
+            metrics.UNKNOWN_FIELDS.labels(dialect, field).inc(self._step(partition, f"{dialect}/{field}", n))
         metrics.APPENDS.inc(self._step(partition, "appends", c.appends))
         metrics.RECOMPUTED.inc(self._step(partition, "recomputed", c.recomputed))
         metrics.SEEN_BYTES.labels(str(partition)).set(state.seen.size_bytes)

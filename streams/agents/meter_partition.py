@@ -7,6 +7,7 @@ Killed between any two: the next owner folds the ledger, sends again the totals 
 
 import asyncio
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,7 @@ from streams.pipeline.chain import Chain, LogBroken
 from streams.pipeline.dedupe import minutes_of
 from streams.pipeline.frames import Dead, Record, above
 from streams.pipeline.ledger import Batch, read_frame, read_headers
+from streams.pipeline.rate import unknown_fields
 from streams.pipeline.seen import SeenSet
 from streams.pipeline.settle_outcome import Outcome
 
@@ -27,6 +29,11 @@ if TYPE_CHECKING:
     from streams.kafka.catalog_log import Published
 
 SNAPSHOT_MESSAGES = 2_000  # ledger messages between two snapshots at least; a fold reads that many and no more
+
+MOST_FIELDS, OTHER_FIELD = (
+    100,
+    ("other", "other"),
+)  # labels of a metric are kept; a hostile producer must not make them many
 
 
 class Catalogs(Protocol):
@@ -83,6 +90,7 @@ class Counts:
     skipped: int = 0
     lost: int = 0
     lacking: int = 0  # of the rated
+    unknown: Counter[tuple[str, str]] = field(default_factory=Counter)  # dialect and field of usage blocks
     appends: int = 0
     recomputed: int = 0
     paid: int = 0
@@ -279,6 +287,8 @@ class MeterPartition:
         c = self.counts
         c.rated += batch.frame.height
         c.lacking += int((batch.frame["lacks"].list.len() > 0).sum())
+        for named, n in unknown_fields(batch.frame).items():
+            c.unknown[named if named in c.unknown or len(c.unknown) < MOST_FIELDS else OTHER_FIELD] += n
         c.duplicate += len(batch.coverage.duplicates)
         c.dead += len(batch.coverage.dead)
         c.skipped += len(batch.coverage.skipped)

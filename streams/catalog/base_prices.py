@@ -221,6 +221,7 @@ def _cells(stretch: Stretch, shared: dict[str, Any], keys: frozenset[str]) -> It
                     **shared | {"free": amount == 0},
                     bucket=name,
                     unit_price=amount,
+                    currency="USD",
                     per=per,
                     context_from=low,
                     context_to=high,

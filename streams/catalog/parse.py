@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from streams.catalog.models import Catalog
-from streams.catalog.validate import CatalogError, validated
+from streams.catalog.validate import CatalogError, problems
 
 
 def _read(name: str, text: str) -> dict[str, Any]:
@@ -25,30 +25,67 @@ def _read(name: str, text: str) -> dict[str, Any]:
     return found
 
 
-def _line(text: str, section: str, index: int) -> int:
-    """The line where the index-th [[section]] starts, or 1."""
-    heads = [i for i, line in enumerate(text.splitlines(), 1) if line.strip() == f"[[{section}]]"]
-    return heads[index] if index < len(heads) else 1
+def _line(text: str, section: str, index: int, key: str = "") -> int:
+    """The line of `key` in the index-th [[section]], else where that starts, else 1."""
+    lines = text.splitlines()
+    heads = [i for i, line in enumerate(lines, 1) if line.strip() == f"[[{section}]]"]
+    if index >= len(heads):
+        return 1
+    start = heads[index]
+    for i, line in enumerate(lines[start:], start + 1):
+        if line.lstrip().startswith("["):
+            break
+        if key and line.split("=")[0].strip() == key:
+            return i
+    return start
+
+
+def _slip(name: str, text: str, error: Any) -> str:
+    """`file:line: where: what, value` of one of pydantic's errors."""
+    section, *rest = error["loc"]
+    index = rest[0] if rest and isinstance(rest[0], int) else 0
+    keys = [str(k) for k in rest[1:] if isinstance(k, str)]
+    message = error["msg"].removeprefix("Value error, ")
+    value = error.get("input")
+    if error["type"] not in ("value_error", "missing") and isinstance(value, str | int | float):
+        message += f", not {value!r}"  # our own messages hold it already
+    where = ".".join(map(str, error["loc"]))
+    return f"{name}:{_line(text, str(section), index, keys[0] if keys else '')}: {where}: {message}"
 
 
 def parse_files(files: Mapping[str, str]) -> Catalog:
     """One catalog of several files; sections of the same name are joined. CatalogError names every slip at once."""
     joined: dict[str, list[Any]] = {}
-    errors = []
+    errors, places = list[str](), dict[str, list[str]]()
     for name, text in files.items():
         sections = _read(name, text)
         try:
             Catalog.model_validate(sections)
         except ValidationError as error:
-            for e in error.errors():
-                section = str(e["loc"][0])
-                index = e["loc"][1] if len(e["loc"]) > 1 and isinstance(e["loc"][1], int) else 0
-                where = ".".join(map(str, e["loc"]))
-                message = e["msg"].removeprefix("Value error, ")
-                errors.append(f"{name}:{_line(text, section, index)}: {where}: {message}")
+            errors += [_slip(name, text, e) for e in error.errors()]
             continue
         for section, items in sections.items():
             joined.setdefault(section, []).extend(items)
+            places.setdefault(section, []).extend(f"{name}:{_line(text, section, i)}" for i in range(len(items)))
     if errors:
         raise CatalogError("\n".join(errors))
-    return validated(Catalog.model_validate(joined))
+    catalog = Catalog.model_validate(joined)
+    if found := problems(catalog):
+        raise CatalogError("\n".join(_placed(found, catalog, places)))
+    return catalog
+
+
+def _placed(found: list[str], catalog: Catalog, places: Mapping[str, list[str]]) -> list[str]:
+    """Problems of the whole with the file and line of the entry that they name first."""
+    where = dict[str, str]()
+    for section, lines in places.items():
+        for entry, place in zip(getattr(catalog, section), lines, strict=True):
+            for attribute in ("price_id", "rate_id", "id", "alias", "model"):
+                if name := getattr(entry, attribute, None):
+                    where.setdefault(f"{section} {name}", place)
+                    break
+    placed = []
+    for problem in found:
+        names = [n for n in where if problem.startswith(n) and problem[len(n) : len(n) + 1] in (":", ",", " ")]
+        placed.append(f"{where[max(names, key=len)]}: {problem}" if names else problem)
+    return placed

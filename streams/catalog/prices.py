@@ -82,7 +82,7 @@ class Price(Sold):
     bucket: Name
     unit_price: Money
     per: int = Field(1, ge=1, le=10**12)
-    currency: Currency = "USD"
+    currency: Currency
     context_from: int = Field(0, ge=0)
     context_to: int | None = None
     context: Literal["whole", "excess"] = "whole"

@@ -154,10 +154,3 @@ def _unreadable(pattern: str) -> str | None:
     except re.error as error:
         return str(error)
     return None
-
-
-def validated(catalog: Catalog) -> Catalog:
-    """The catalog itself; CatalogError names every problem."""
-    if found := problems(catalog):
-        raise CatalogError("\n".join(found))
-    return catalog

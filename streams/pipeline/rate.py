@@ -5,6 +5,7 @@ Cost of an event = Σ quantity * unit price, exact in Decimal(38, 18). An event 
 has agreed; effective_cost: what is spent, 0 where the tokens belong to a plan.
 """
 
+from collections import Counter
 from datetime import UTC, datetime
 
 import polars as pl
@@ -13,7 +14,7 @@ from streams.catalog.book import Book
 from streams.pipeline.convert import converted
 from streams.pipeline.frames import MONEY
 from streams.pipeline.select import offers, price_lines, sales
-from streams.tokens.normalise import Usage
+from streams.tokens.normalise import UNKNOWN, Usage
 
 LINE = pl.Struct(
     {"bucket": pl.String, "quantity": pl.Int64, "unit_price": MONEY, "amount": MONEY, "price_id": pl.String}
@@ -180,3 +181,11 @@ def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
         total_tokens=pl.col("input_tokens") + pl.col("output_tokens"), effective_cost=pl.col("contracted_cost")
     )
     return converted(events.hstack(facts), book).select(*columns, *ADDED.names())
+
+
+def unknown_fields(rated: pl.DataFrame) -> Counter[tuple[str, str]]:
+    """(dialect, field) -> rows whose usage block held a field that no struct knows."""
+    said = rated.filter(pl.col("reasons").list.len() > 0).select("usage_dialect", "reasons").explode("reasons")
+    named = said.filter(pl.col("reasons").str.starts_with(UNKNOWN))
+    rows = named.select("usage_dialect", pl.col("reasons").str.strip_prefix(UNKNOWN)).iter_rows()
+    return Counter((str(dialect), field) for dialect, field in rows)

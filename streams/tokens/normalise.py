@@ -4,7 +4,6 @@ A provider's block is decoded by its dialect's typed struct, row by row, so that
 Events that bring their own quantities are exploded as columns.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -39,16 +38,15 @@ class Usage:
     problems: PROBLEMS, why an event's usage cannot be trusted
     notes:    PROBLEMS, what a row should say although its usage stands
     served:   SERVED, rows of those events whose response said so
-    unknown:  (dialect, field) -> events that held a field which no struct knows
     """
 
     lines: pl.DataFrame
     problems: pl.DataFrame
     notes: pl.DataFrame
     served: pl.DataFrame
-    unknown: Counter[tuple[str, str]]
 
 
+UNKNOWN = "unknown_field: "  # of notes: what no struct knows may be billable from today on
 Reasons = list[tuple[int, str]]
 FAILED = (Inconsistent, msgspec.MsgspecError, ArithmeticError, RecursionError, ValueError)
 
@@ -61,7 +59,6 @@ class _Gathered:
         self.notes: Reasons = []
         self.said: dict[Said, int] = {}  # what responses say repeats, so each row keeps a number
         self.served: list[tuple[int, int]] = []
-        self.unknown: Counter[tuple[str, str]] = Counter()
 
     def lines(self, name: str, offsets: Sequence[int], blocks: Sequence[str]) -> pl.DataFrame:
         """Lines of the blocks of one dialect, sorted; those that cannot be read go to `problems`."""
@@ -112,13 +109,12 @@ class _Gathered:
         )
 
     def _again(self, name: str, buckets: Sequence[str], offset: int, block: str) -> list[int]:
-        """What the strict struct refused, one by one: fields that nobody knows are counted, the rest is a problem."""
+        """What the strict struct refused, one by one: fields that nobody knows are named, the rest is a problem."""
         found = read_block(name, block)
-        self.unknown.update((name, path) for path in set(found.unknown))
         if found.problem:
             self.problems.append((offset, found.problem))
             return [0] * len(buckets)
-        self.notes += [(offset, f"unknown_field: {path}") for path in found.unknown]
+        self.notes += [(offset, UNKNOWN + path) for path in sorted(set(found.unknown))]
         self.notes += [(offset, note) for note in found.notes]
         self.served.append((offset, self.said.setdefault(found.served, len(self.said))))
         return [found.quantities.get(bucket, 0) for bucket in buckets]
@@ -156,7 +152,7 @@ def normalise(events: pl.DataFrame) -> Usage:
         )  # an event's lines come from one part, by bucket already
     lines = lines.with_columns(pl.col("source_offset").set_sorted())
     problems = pl.concat([_reasons(gathered.problems), _totals_missed(events, lines)])
-    return Usage(lines, problems, _reasons(gathered.notes), gathered.sayings(), gathered.unknown)
+    return Usage(lines, problems, _reasons(gathered.notes), gathered.sayings())
 
 
 def _reasons(found: Reasons) -> pl.DataFrame:

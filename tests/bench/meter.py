@@ -42,7 +42,15 @@ def catalog() -> Catalog:
     """Prices of the models of the load, and one budget a team."""
     start = datetime(2025, 1, 1, tzinfo=UTC)
     prices = [
-        Price(provider="openai", model=m, bucket=b, unit_price=Decimal(p), effective_from=start, source="bench")
+        Price(
+            provider="openai",
+            model=m,
+            bucket=b,
+            unit_price=Decimal(p),
+            effective_from=start,
+            source="bench",
+            currency="USD",
+        )
         for m in MODELS
         for b, p in BUCKETS.items()
     ]

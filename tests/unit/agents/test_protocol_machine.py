@@ -74,7 +74,7 @@ def decide(strict: bool) -> Callable[..., Outcome]:
                 duplicates.append(r.offset)
                 continue
             new.add(key)
-            rows.append((r.offset, key, 1, datetime(1970, 1, 1, tzinfo=UTC), text, []))
+            rows.append((r.offset, key, 1, datetime(1970, 1, 1, tzinfo=UTC), text, [], "", []))
         frame = pl.DataFrame(
             rows,
             {
@@ -84,6 +84,8 @@ def decide(strict: bool) -> Callable[..., Outcome]:
                 "append_time": INSTANT,
                 "id": pl.String,
                 "lacks": pl.List(pl.String),
+                "usage_dialect": pl.String,
+                "reasons": pl.List(pl.String),
             },
             orient="row",
         )

@@ -36,6 +36,7 @@ PRICE = Price(
     bucket="input_uncached",
     unit_price=Decimal("0.01"),
     effective_from=datetime(2020, 1, 1, tzinfo=UTC),
+    currency="USD",
     source="test",
 )
 DAY = Budget(id="day", each=("team",), limit=Decimal(5), period=Calendar(every="day"))

@@ -12,6 +12,7 @@ provider = "openai"
 model = "m"
 bucket = "input_uncached"
 unit_price = {amount}
+currency = "USD"
 effective_from = 2026-01-01T00:00:00Z
 source = "test"
 """
@@ -24,22 +25,63 @@ def test_a_good_catalog_has_the_same_version_however_often_it_is_read() -> None:
     assert wire.version_of(wire.dump(catalog)) == wire.version_of(wire.dump(wire.load(wire.dump(catalog))))
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            PRICE.format(amount=2.5),
-            'prices.toml:2: prices.0.unit_price: money is a float: 2.5; write it as a string, "2.5"',
-        ),
-        (PRICE.format(amount='"0"'), "say free = true"),
-        (PRICE.format(amount='"1000000"'), "unit_price is 1000000; a price is for one unit"),
-        (PRICE.format(amount='"1"') + 'colour = "red"', "Extra inputs are not permitted"),
-        (PRICE.format(amount='"1"') * 2, "overlaps"),
-        ("nonsense", "mend the TOML"),
-        ('[[prices]]\nsource = "M\udcfcnchen"', "prices.toml: is not UTF-8"),
-    ],
-)
-def test_a_slip_is_named_with_its_place(text: str, message: str) -> None:
+GOOD = PRICE.format(amount='"1"')
+SLIPS = {
+    "a float": (
+        PRICE.format(amount=2.5),
+        'prices.toml:6: prices.0.unit_price: money is a float: 2.5; write it as a string, "2.5"',
+    ),
+    "a zero": (PRICE.format(amount='"0"'), "say free = true"),
+    "a negative": (
+        PRICE.format(amount='"-1"'),
+        "prices.toml:6: prices.0.unit_price: money is -1; give a positive decimal string",
+    ),
+    "too large": (PRICE.format(amount='"1000000"'), "unit_price is 1000000; a price is for one unit"),
+    "an unknown key": (
+        GOOD + 'colour = "red"',
+        "prices.toml:10: prices.0.colour: Extra inputs are not permitted, not 'red'",
+    ),
+    "an overlap": (GOOD * 2, "prices.toml:2: prices openai/m/input_uncached@2026-01-01T00:00:00Z: overlaps"),
+    "no currency": (GOOD.replace('currency = "USD"\n', ""), "prices.toml:2: prices.0.currency: Field required"),
+    "a wrong currency": (
+        GOOD.replace("USD", "dollars"),
+        "prices.toml:7: prices.0.currency: String should match pattern",
+    ),
+    "an unknown bucket": (
+        GOOD.replace("input_uncached", "inputs"),
+        "prices.toml:2: prices.0: bucket inputs: no usage has it; write one of",
+    ),
+    "an unknown zone": (
+        '[[schedules]]\nid = "peak"\nzone = "Mars/Olympus"\nhours = [{start = 09:00:00, end = 12:00:00}]',
+        "prices.toml:1: schedules.0: zone Mars/Olympus: unknown; write an IANA name such as Europe/Berlin",
+    ),
+    "hours of nobody": (GOOD + 'schedule = "peak"', "schedule peak is not there; add it under [[schedules]]"),
+    "a gap between bands": (
+        GOOD + "context_to = 100" + GOOD + "context_from = 101",
+        "prices.toml:2: prices openai/m/input_uncached@2026-01-01T00:00:00Z: its band leaves a gap before",
+    ),
+    "a price that ends before it starts": (
+        GOOD + "effective_to = 2025-01-01T00:00:00Z",
+        "effective_to is not after effective_from",
+    ),
+    "an alias of nothing": (
+        '[[aliases]]\nprovider = "openai"\nalias = "a"\nmodel = "m"',
+        "prices.toml:1: aliases a: openai has no price for m",
+    ),
+    "a factor without its region": (
+        '[[factors]]\nid = "eu"\nkind = "region"\nprovider = "openai"\nmodel = "*"\nmultiplier = "1.1"\n'
+        'effective_from = 2026-01-01T00:00:00Z\nsource = "s"',
+        "factor eu: kind region and region '' do not fit",
+    ),
+    "no TOML": ("nonsense", "mend the TOML"),
+    "not UTF-8": ('[[prices]]\nsource = "M\udcfcnchen"', "prices.toml: is not UTF-8"),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_is_named_with_its_place(slip: str) -> None:
+    text, message = SLIPS[slip]
+
     with pytest.raises(CatalogError) as caught:
         parse_files({"prices.toml": text})
 

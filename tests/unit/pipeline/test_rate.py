@@ -30,6 +30,7 @@ def price(model: str, bucket: str, amount: str, start: datetime = NOON - DAY, en
         unit_price=Decimal(amount),
         effective_from=start,
         effective_to=end,
+        currency="USD",
         source="test",
     )
 

@@ -24,7 +24,13 @@ YEAR = timedelta(days=365)
 
 
 def price(amount: str, bucket: str = "input_uncached", **more: Any) -> Price:
-    given_ = {"provider": "openai", "model": "m", "effective_from": NOON - YEAR, "source": "test"} | more
+    given_ = {
+        "provider": "openai",
+        "model": "m",
+        "effective_from": NOON - YEAR,
+        "source": "test",
+        "currency": "USD",
+    } | more
     return Price(bucket=bucket, unit_price=Decimal(amount), **given_)
 
 
