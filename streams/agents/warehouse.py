@@ -9,11 +9,12 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from streams import metrics
 from streams.agents.stage import follow
-from streams.agents.warehouse_partition import LedgerWarehouse, RecordWarehouse
+from streams.agents.warehouse_partition import ChainWarehouse, Insert, LedgerWarehouse, RecordWarehouse
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.outside import Away
 from streams.settings import Settings
+from streams.warehouse.adjustments import insert_adjustments, insert_runs
 from streams.warehouse.client import ask, connect
 from streams.warehouse.conservation import Difference, differences
 
@@ -31,8 +32,13 @@ def create_warehouse(app: Any, settings: Settings, kafka: KafkaClient) -> None:
     async def open_records(topic: str, partition: int) -> RecordWarehouse:
         return await RecordWarehouse.open(client, kafka.log(topic, partition), topic, partition)
 
+    async def open_chain(insert: Insert, topic: str, partition: int) -> ChainWarehouse:
+        return await ChainWarehouse.open(client, kafka.log(topic, partition), topic, partition, insert)
+
     owned = follow(app, "warehouse", topics.RATED, settings, open_ledger)
     follow(app, "warehouse", topics.ALERTS, settings, partial(open_records, topics.ALERTS))
+    follow(app, "warehouse", topics.ADJUSTMENTS, settings, partial(open_chain, insert_adjustments, topics.ADJUSTMENTS))
+    follow(app, "warehouse", topics.RUNS, settings, partial(open_chain, insert_runs, topics.RUNS))
     follow(app, "warehouse", topics.BUDGETS, settings, partial(open_records, topics.BUDGETS))
 
     before = set[Difference]()

@@ -58,6 +58,7 @@ class WatchOwner(Owner):
             alerts=GatedLog(world.alerts, self),
             budgets=GatedLog(world.budgets, self),
             ledger=lambda p: world.ledgers[p],
+            adjustments=lambda p: world.adjustments[p],
             catalogs=CatalogLog(world.catalog_log),
             stream="s1",
             now_ms=lambda: NOW,
@@ -94,6 +95,7 @@ class Watching(Gated):
         watch_partition.SNAPSHOT_MESSAGES = snapshot_every
         self.loop = asyncio.new_event_loop()
         self.sources, self.ledgers = [MemoryLog(), MemoryLog()], [MemoryLog(), MemoryLog()]
+        self.adjustments = [MemoryLog(), MemoryLog()]
         self.truth, self.catalog_log = MemoryLog(), MemoryLog()
         self.totals, self.state, self.alerts, self.budgets = MemoryLog(), MemoryLog(), MemoryLog(), MemoryLog()
         self.owners = []
@@ -216,7 +218,8 @@ class Watching(Gated):
         """What one watch that never stumbled says of the same topic, from its first message on."""
         quiet = MemoryLog()
         again = WatchPorts(0, 1, self.totals, MemoryLog(), quiet, MemoryLog(), lambda p: self.ledgers[p],
-                           CatalogLog(self.catalog_log), "s1", lambda: NOW, lambda: 0.0, inline)  # fmt: skip
+                           lambda p: self.adjustments[p], CatalogLog(self.catalog_log), "s1", lambda: NOW,
+                           lambda: 0.0, inline)  # fmt: skip
         self.loop.run_until_complete(WatchPartition.open(again))
         return {(r["alert_id"], r["revision"]) for r in (json.loads(m.value or b"") for m in quiet.messages)}
 
