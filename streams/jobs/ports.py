@@ -21,10 +21,14 @@ def event_columns() -> pl.Schema:
     return pl.Schema({**frame_schema(json.loads(schema_text("usage_event"))), **HASHES})
 
 
-async def run_ports(kafka: KafkaClient, moved: Callable[[int, int], None] = lambda done, total: None) -> RunPorts:
+async def run_ports(
+    kafka: KafkaClient,
+    moved: Callable[[int, int], None] = lambda done, total: None,
+    catalogs: CatalogLog | None = None,
+) -> RunPorts:
     """Ports of the stack behind a client of its own: a run holds the ledger's reader for long. Away when it is not ready."""
     await kafka.producer()  # says in one line when no broker answers
-    catalogs = CatalogLog(kafka.log(topics.CATALOG, 0))
+    catalogs = catalogs or CatalogLog(kafka.log(topics.CATALOG, 0))
     await catalogs.refresh()
     if topics.EVENTS not in catalogs.streams:
         raise Away(f"{topics.EVENTS}: has no identity yet; run `usage-streams topics`")

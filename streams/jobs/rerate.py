@@ -131,10 +131,14 @@ async def resume(ports: RunPorts) -> Report:
 
 
 async def rerate_unpriced(ports: RunPorts, run_id: str, by: str, reason: str = "") -> Report | None:
-    """Rate again what had no price, or not all of its prices, if the newest catalog prices any of it; None if not.
+    """Rate again what had no price, or not all of its prices, if the newest catalog prices any of it.
 
-    Two that call it with the same id at once do it once.
+    None when it does not, or when it was done under this id before; two that call it at once do it once.
     """
+    runs = RunsLog(ports.runs)
+    await runs.refresh()
+    if run_id in runs.ended:
+        return None
     reason = reason or f"catalog {ports.catalogs.sequence} prices what had no price"
     asked = Asked(run_id, "rerate", UNPRICED_ONLY, reason, by)
     planned = await plan(ports, asked)

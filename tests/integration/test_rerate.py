@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -210,3 +211,20 @@ def test_meter_watch_and_warehouse_that_die_in_a_run_lose_and_repeat_nothing(
         one.kill()
     heirs = [stage(name, worker_id="dies") for name in ("meter", "watch", "warehouse")]
     same(settings, client, tenant, by_team(sent, DEARER), heirs)
+
+
+def test_what_had_no_price_is_rated_again_by_itself_when_its_price_arrives(
+    settings: Settings, client: Client, stage: Start, check: Check, new_prices: Callable[[], None]
+) -> None:
+    tenant, before = "repriced", asyncio.run(account(settings))
+    stages = [stage(name, reprice="true") for name in ("meter", "watch", "warehouse", "warehouse")]
+    sent = asyncio.run(produce(settings, tenant, 600))
+    check(sent, before, stages)
+
+    new_prices()
+
+    late = Counter(f"t{i % 5}" for i in range(600) if i % 30 == 29 and i % 50 != 49)
+    wanted = {team: COST * sent.by_team[team] + DEARER * late[team] for team in sent.by_team}
+    same(settings, client, tenant, wanted, stages)
+    [run] = client.query("SELECT run_id, started_by FROM usage.runs WHERE started_by = 'usage-streams'").result_rows
+    assert run[0].startswith("prices-v")
