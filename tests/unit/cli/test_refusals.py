@@ -35,7 +35,16 @@ def refused(*arguments: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("status",), ("topics",), ("emit", "-"), ("tail", "--no-follow"), ("worker", "--stages", "meter")]
+    "arguments",
+    [
+        ("status",),
+        ("topics",),
+        ("emit", "-"),
+        ("tail", "--no-follow"),
+        ("worker", "--stages", "meter"),
+        ("rerate", "--unpriced"),
+        ("void", "--where", "team=x"),
+    ],
 )
 def test_no_broker(arguments: tuple[str, ...]) -> None:
     assert refused(*arguments, USAGE_STREAMS_BOOTSTRAP=NOBODY) == (
