@@ -147,11 +147,19 @@ def run(settings: Settings, work: Work, machine: bool) -> None:
         show(report)
 
 
+def user() -> str:
+    """Who works here, as far as the machine knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return "unknown"
+
+
 def work_of(kind: Kind, selection: Selection, run_id: str | None, reason: str | None, is_apply: bool, by: str) -> Work:
     """Plan or apply."""
     if is_apply and not reason:
         raise typer.BadParameter("--reason is missing; say why, it stays with every row that is changed")
-    asked = Asked(run_id or f"{kind}-{uuid.uuid4().hex[:8]}", kind, selection, reason or "", by or getpass.getuser())
+    asked = Asked(run_id or f"{kind}-{uuid.uuid4().hex[:8]}", kind, selection, reason or "", by or user())
     return lambda ports: (job.apply if is_apply else job.plan)(ports, asked)
 
 

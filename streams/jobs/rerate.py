@@ -145,9 +145,9 @@ async def rerate_unpriced(ports: RunPorts, run_id: str, by: str, reason: str = "
     return await apply(ports, asked) if planned.differences.height else None
 
 
-async def _drawn(ports: RunPorts, asked: Asked, number: int) -> Run:
-    """The run as it would start at this moment, with the newest catalog and the ledger as it stands."""
-    sequence = max(1, ports.catalogs.sequence)
+async def _drawn(ports: RunPorts, asked: Asked, number: int, least: int = 1) -> Run:
+    """The run as it would start at this moment, with the newest catalog (`least`: of the run before) and ledger."""
+    sequence = max(least, ports.catalogs.sequence)
     vector = [(await ports.ledger(p).bounds())[1] - 1 for p in ports.partitions]
     return Run(
         number, asked.run_id, asked.kind, asked.reason, asked.by, ports.stream, sequence, asked.selection, tuple(vector)
@@ -168,7 +168,7 @@ async def _started(ports: RunPorts, runs: RunsLog, asked: Asked) -> Run:
         if (ended := runs.ended.get(asked.run_id)) is not None:  # somebody else has finished it meanwhile
             _check_same(ended.run, asked)
             return ended.run
-        run = await _drawn(ports, asked, runs.last + 1)
+        run = await _drawn(ports, asked, runs.last + 1, max(1, runs.sequence))
         if not await runs.write(RunRecord(run)):
             await asyncio.sleep(AGAIN_SECONDS)
             await runs.refresh()

@@ -13,6 +13,7 @@ class RunsLog:
         self.ended: dict[str, RunRecord] = {}
         self.open: Run | None = None
         self.last = 0  # the number of the newest run
+        self.sequence = 0  # and its version of the catalog: no run after it works with a lower one (rule 8)
 
     async def refresh(self) -> None:
         """Read what is new."""
@@ -20,7 +21,7 @@ class RunsLog:
             self._take(read_run(counted.message.value, counted.message.headers))
 
     def _take(self, record: RunRecord) -> None:
-        self.last = record.run.number
+        self.last, self.sequence = record.run.number, record.run.catalog_sequence
         self.open = None if record.ended else record.run
         if record.ended:
             self.ended[record.run.run_id] = record

@@ -93,10 +93,11 @@ def latest(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 def rerated(rows: pl.DataFrame, book: Book, event: pl.Schema) -> pl.DataFrame:
-    """The rows rated anew; `event`: the columns that the event brought, all others are made again."""
+    """The rows rated anew; `event`: the columns that the event brought. What nobody makes again stays as it was."""
     brought = [pl.col(name) if name in rows.columns else pl.lit(None, kind).alias(name) for name, kind in event.items()]
     events = attribute(rows.select(brought), book)
-    return rate(events, normalise(events), book).with_columns(rows["ledger_offset"], rows["is_deleted"])
+    again = rate(events, normalise(events), book)
+    return again.with_columns(rows[name] for name in rows.columns if name not in again.columns)
 
 
 def voided(rows: pl.DataFrame, reason: str) -> pl.DataFrame:

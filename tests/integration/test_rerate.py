@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 
 from streams.catalog.models import Catalog
 from streams.cli.apply import publish, read_folder
+from streams.cli.status import look
 from streams.cli.worker import environment_of
 from streams.resources import catalog_folder
 from streams.settings import Settings
@@ -184,33 +185,50 @@ def test_a_run_that_is_killed_goes_on_where_it_was(
     other = [a if a != "killed" else "another" for a in command(settings, *asked)]
     refused = subprocess.run(other, env=env, capture_output=True, text=True, check=False)
     assert (refused.returncode, "run killed: is open" in refused.stderr) == (1, True)
+    assert asyncio.run(look(settings))["open_run"] == "killed"
     finished = said(settings, "rerate", "--resume")
 
     assert (finished["run_id"], finished["events"]) == ("killed", sum(sent.by_team.values()))
     same(settings, client, tenant, by_team(sent, DEARER), stages)
 
 
+MOMENTS = [
+    ("meter", "totals", 1),  # one of two partitions of totals has the correction
+    ("watch", "state", 1),
+    ("warehouse", "correction", 3),  # some rows of the run and of what it corrects are in, not all
+]
+
+
 @pytest.mark.chaos
-def test_meter_watch_and_warehouse_that_die_in_a_run_lose_and_repeat_nothing(
-    settings: Settings, client: Client, stage: Start, check: Check, new_prices: Callable[[], None]
+@pytest.mark.parametrize(("stage_name", "moment", "count"), MOMENTS, ids=[f"{s} after {m} {c}" for s, m, c in MOMENTS])
+def test_a_stage_that_dies_in_a_run_loses_and_repeats_nothing(
+    settings: Settings,
+    client: Client,
+    stage: Start,
+    check: Check,
+    new_prices: Callable[[], None],
+    tmp_path: Path,
+    stage_name: str,
+    moment: str,
+    count: int,
 ) -> None:
-    tenant, before = "rerate-stages", asyncio.run(account(settings))
-    stages = [stage(name, worker_id="dies") for name in ("meter", "watch", "warehouse")]
-    sent = asyncio.run(produce(settings, tenant, 1_000))
-    check(sent, before, stages)
+    tenant, before = f"dies-{stage_name}-{moment}-{count}".replace(" ", "-"), asyncio.run(account(settings))
+    stages = {name: stage(name, worker_id="dying") for name in ("meter", "watch", "warehouse")}
+    sent = asyncio.run(produce(settings, tenant, 500))
+    check(sent, before, [*stages.values()])
     new_prices()
-    for one in stages:
-        os.kill(one.process.pid, signal.SIGKILL)
+    stages[stage_name].stop()
     asked = ("rerate", "--from", "2026-01-01", "--to", "2100-01-01", "--tenant", tenant, "--model", "gpt-5.2")
+    said(settings, *asked, "--apply", "--run-id", tenant, "--reason", "a stage is away")
 
-    said(settings, *asked, "--apply", "--run-id", "stages", "--reason", "nobody is there")
+    with (tmp_path / "dying.log").open("wb") as out:
+        env = {**environment_of(settings), "USAGE_STREAMS_WORKER_ID": "dying"}
+        dying = [sys.executable, "-m", "tests.chaos.dying_stage", stage_name, moment, str(count)]
+        died = subprocess.run(dying, env=env, stdout=out, stderr=out, timeout=60, check=False)
 
-    dying = [stage(name, worker_id="dies") for name in ("meter", "watch", "warehouse")]
-    until(lambda: stored_costs(client, tenant) != sent.costs(), 30, "begun", dying[2].said)
-    for one in dying:
-        one.kill()
-    heirs = [stage(name, worker_id="dies") for name in ("meter", "watch", "warehouse")]
-    same(settings, client, tenant, by_team(sent, DEARER), heirs)
+    assert died.returncode == -signal.SIGKILL, (tmp_path / "dying.log").read_text()[-3000:]
+    heir = stage(stage_name, worker_id="dying")
+    same(settings, client, tenant, by_team(sent, DEARER), [*stages.values(), heir])
 
 
 def test_what_had_no_price_is_rated_again_by_itself_when_its_price_arrives(
