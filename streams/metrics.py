@@ -15,6 +15,7 @@ LAG = Gauge(
 )
 APPENDS = Counter("usage_ledger_appends_total", "Batches appended to the ledger.")
 RECOMPUTED = Counter("usage_ledger_recomputed_total", "Batches computed again since somebody else wrote first.")
+ADJUSTED = Counter("usage_adjusted_rows_total", "Corrected rows whose differences were sent to the watch.")
 SEEN_BYTES = Gauge("usage_seen_bytes", "Memory of the ids that are remembered.", ["partition"])
 SEEN_IDS = Gauge("usage_seen_ids", "Ids that are remembered.", ["partition"])
 GAPS = Counter("usage_totals_gaps_total", "Totals messages that did not follow the one before; healed from the ledger.")

@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     confirm_source: str = Field(
         "", description="id of the source stream, by which a person confirms it when retention took what proves it"
     )
+    reprice: bool = Field(True, description="rate again by itself what had no price, when a catalog prices it")
     metrics_port: int = Field(0, ge=0, description="Prometheus metrics on loopback; 0 = off")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="of our own logs")
 

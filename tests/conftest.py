@@ -46,7 +46,11 @@ def _embedded(folder: Path) -> Iterator[Settings]:
     bring_up(folder, stages=())
     found = json.loads((folder / "stack.json").read_text())
     settings = load_settings(
-        bootstrap=found["bootstrap"], clickhouse_url=found["clickhouse_url"], data=folder, session_timeout_seconds=6.0
+        bootstrap=found["bootstrap"],
+        clickhouse_url=found["clickhouse_url"],
+        data=folder,
+        session_timeout_seconds=6.0,
+        reprice=False,  # else whoever publishes a price changes what others have sent
     )
     _publish(settings)
     yield settings
@@ -68,7 +72,7 @@ def _docker(folder: Path) -> Iterator[Settings]:
         ClickHouseContainer("clickhouse/clickhouse-server:26.3") as server,
     ):
         url = f"http://{server.username}:{server.password}@{server.get_container_host_ip()}:{server.get_exposed_port(8123)}"
-        settings = load_settings(bootstrap=kafka.get_bootstrap_server(), clickhouse_url=url, data=folder)
+        settings = load_settings(bootstrap=kafka.get_bootstrap_server(), clickhouse_url=url, data=folder, reprice=False)
         asyncio.run(prepare(settings))
         migrate(connect(url))
         _publish(settings)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streams import metrics
+from streams.agents.adjuster import Adjuster, AdjusterPorts
 from streams.agents.lanes import Partition
 from streams.agents.meter_partition import MeterPartition, MeterPorts
 from streams.agents.stage import follow
@@ -14,6 +15,7 @@ from streams.kafka.client import KafkaClient
 from streams.kafka.commits import committed_offset
 from streams.kafka.registry import Registry
 from streams.outside import Away
+from streams.pipeline.adjust import adjusted_totals
 from streams.pipeline.checks import Bounds
 from streams.pipeline.decode import Decoder
 from streams.pipeline.frames import Record
@@ -76,6 +78,22 @@ class MeterFactory:
         )
         return await MeterPartition.open(ports, await committed(), self._settings.seen_horizon_hours * 60)
 
+    async def open_adjustments(self, partition: int) -> Adjuster:
+        """What corrects the ledger of a partition: its totals are sent by whoever has the partition of usage.adjustments."""
+        stream = await stream_of(self._catalogs)
+        kafka = self._kafka
+        parts = await kafka.partitions(topics.TOTALS)
+        ports = AdjusterPorts(
+            partition=partition,
+            adjustments=kafka.log(topics.ADJUSTMENTS, partition),
+            totals=[kafka.log(topics.TOTALS, q) for q in parts],
+            catalogs=self._catalogs,
+            totals_of=lambda pairs, published: split(adjusted_totals(pairs, published.scopes), len(parts)),
+            stream=stream,
+        )
+        bootstrap = self._settings.bootstrap
+        return await Adjuster.open(ports, await committed_offset(bootstrap, self._group, topics.ADJUSTMENTS, partition))
+
 
 class Publisher:
     """Counts of the partitions as metrics; counters move by what was added since the last look."""
@@ -84,6 +102,8 @@ class Publisher:
         self._before: dict[tuple[int, str], int] = {}
 
     def __call__(self, partition: int, state: Partition) -> None:
+        if isinstance(state, Adjuster):
+            metrics.ADJUSTED.inc(self._step(partition, "adjusted", state.rows))
         if not isinstance(state, MeterPartition):
             return
         c = state.counts
@@ -106,7 +126,9 @@ class Publisher:
 def create_meter(app: Any, settings: Settings, kafka: KafkaClient, catalogs: CatalogLog) -> None:
     """Register the meter on a Faust app."""
     factory = MeterFactory(settings, kafka, catalogs, app.conf.id)
-    follow(app, "meter", topics.EVENTS, settings, factory.open, Publisher(), settings.linger_ms / 1000)
+    publisher = Publisher()
+    follow(app, "meter", topics.EVENTS, settings, factory.open, publisher, settings.linger_ms / 1000)
+    follow(app, "meter", topics.ADJUSTMENTS, settings, factory.open_adjustments, publisher)
 
     @app.timer(1.0)  # type: ignore[untyped-decorator]  # faust has no types
     async def follow_catalog() -> None:

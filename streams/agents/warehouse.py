@@ -1,4 +1,4 @@
-"""The warehouse stage as Faust agents: ledger, alerts and budgets into ClickHouse; nothing else waits for it."""
+"""The warehouse stage as Faust agents: ledger, corrections, alerts, budgets into ClickHouse; nothing else waits for it."""
 
 from dataclasses import asdict
 from functools import partial
@@ -8,17 +8,22 @@ import structlog
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from streams import metrics
+from streams.agents.repricer import Repricer
 from streams.agents.stage import follow
-from streams.agents.warehouse_partition import LedgerWarehouse, RecordWarehouse
+from streams.agents.warehouse_partition import ChainWarehouse, Insert, LedgerWarehouse, RecordWarehouse
+from streams.jobs.ports import run_ports
 from streams.kafka import topics
+from streams.kafka.catalog_log import CatalogLog
 from streams.kafka.client import KafkaClient
 from streams.outside import Away
 from streams.settings import Settings
+from streams.warehouse.adjustments import insert_adjustments, insert_runs
 from streams.warehouse.client import ask, connect
 from streams.warehouse.conservation import Difference, differences
 
 log = structlog.get_logger()
 CHECK_SECONDS = 30.0
+LOOK_SECONDS = 5.0
 
 
 def create_warehouse(app: Any, settings: Settings, kafka: KafkaClient) -> None:
@@ -31,15 +36,30 @@ def create_warehouse(app: Any, settings: Settings, kafka: KafkaClient) -> None:
     async def open_records(topic: str, partition: int) -> RecordWarehouse:
         return await RecordWarehouse.open(client, kafka.log(topic, partition), topic, partition)
 
+    async def open_chain(insert: Insert, topic: str, partition: int) -> ChainWarehouse:
+        return await ChainWarehouse.open(client, kafka.log(topic, partition), topic, partition, insert)
+
     owned = follow(app, "warehouse", topics.RATED, settings, open_ledger)
     follow(app, "warehouse", topics.ALERTS, settings, partial(open_records, topics.ALERTS))
+    adjusts = follow(
+        app, "warehouse", topics.ADJUSTMENTS, settings, partial(open_chain, insert_adjustments, topics.ADJUSTMENTS)
+    )
+    follow(app, "warehouse", topics.RUNS, settings, partial(open_chain, insert_runs, topics.RUNS))
     follow(app, "warehouse", topics.BUDGETS, settings, partial(open_records, topics.BUDGETS))
+
+    own = KafkaClient(settings.bootstrap)  # a run reads the ledger for long; the lanes must not wait for it
+    repricer = Repricer(partial(run_ports, own, catalogs=CatalogLog(own.log(topics.CATALOG, 0))))
+
+    @app.timer(LOOK_SECONDS)  # type: ignore[untyped-decorator]  # faust has no types
+    async def look_for_prices() -> None:
+        if settings.reprice and 0 in adjusts:
+            await repricer.look_calmly()
 
     before = set[Difference]()
 
     def look() -> list[Difference]:
-        with client() as own:
-            return differences(own)
+        with client() as asked:
+            return differences(asked)
 
     @app.timer(CHECK_SECONDS)  # type: ignore[untyped-decorator]  # faust has no types
     async def check_conservation() -> None:

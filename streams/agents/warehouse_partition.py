@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from clickhouse_connect.driver.client import Client
 
-from streams.kafka.ports import Log, Message
+from streams.kafka.chained_log import span_of
+from streams.kafka.ports import Log, Message, since
 from streams.pipeline.chain import Chain, LogBroken
 from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_headers
@@ -15,17 +16,6 @@ from streams.warehouse.marks import Mark, read_mark, write_mark
 from streams.warehouse.records import insert_records
 
 JOIN_BYTES = 16 << 20  # neighbours in one insert, catching up
-
-
-async def since(log: Log, start: int, records: Sequence[Record]) -> AsyncIterator[Message]:
-    """Messages from `start`: those that came, and before them the hole, read from the log."""
-    fresh = [Message(r.offset, r.timestamp, r.key, r.value, r.headers) for r in records if r.offset >= start]
-    stop = fresh[0].offset if fresh else None
-    if stop is None or stop > start:
-        async for message in log.read(start, stop):
-            yield message
-    for message in fresh:
-        yield message
 
 
 async def at_mark(client: Client, log: Log, topic: str, partition: int) -> Mark:
@@ -110,3 +100,43 @@ class RecordWarehouse:
         self.at = messages[-1].offset
         mark = Mark(self.topic, self.partition, self.at)
         await ask(write_mark, self.client, mark)
+
+
+Insert = Callable[[Client, str, int, Sequence[Message], int], None]
+
+
+class ChainWarehouse:
+    """Stores what counts in one partition of usage.adjustments or usage.runs; `insert` writes rows, then their mark."""
+
+    def __init__(self, client: Client, log: Log, mark: Mark, insert: Insert) -> None:
+        self._client, self._log, self._insert = client, log, insert
+        self._topic, self._partition = mark.topic, mark.partition
+        self._chain = Chain(mark=mark.source_to, end=mark.offset + 1, last=mark.offset)
+
+    @classmethod
+    async def open(
+        cls, connect: Callable[[], Client], log: Log, topic: str, partition: int, insert: Insert
+    ) -> "ChainWarehouse":
+        """At its mark, everything above it stored. Raises LogBroken."""
+        client = await ask(connect)
+        self = cls(client, log, await at_mark(client, log, topic, partition), insert)
+        await self.settle([])
+        return self
+
+    async def settle(self, records: Sequence[Record]) -> None:
+        """Store what came, and the hole before it; twice is harmless, a row is keyed by what it corrects and the run."""
+        chain, size, messages = self._chain, 0, list[Message]()
+        async for m in since(self._log, chain.end, records):
+            chain, counted = chain.take(m.offset, *span_of(m.headers))
+            if counted:
+                messages.append(m)
+                size += len(m.value or b"")
+            if size >= JOIN_BYTES:
+                await self._store(messages, chain)
+                size, messages = 0, []
+        await self._store(messages, chain)
+
+    async def _store(self, messages: Sequence[Message], chain: Chain) -> None:
+        if messages:
+            await ask(self._insert, self._client, self._topic, self._partition, messages, chain.mark)
+        self._chain = chain  # only now: after an error the same messages are read again

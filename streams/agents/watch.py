@@ -24,6 +24,7 @@ def create_watch(app: Any, settings: Settings, kafka: KafkaClient, catalogs: Cat
             alerts=kafka.log(topics.ALERTS, partition),
             budgets=kafka.log(topics.BUDGETS, partition),
             ledger=lambda p: kafka.log(topics.RATED, p),
+            adjustments=lambda p: kafka.log(topics.ADJUSTMENTS, p),
             catalogs=catalogs,
             stream=stream,
         )

@@ -11,19 +11,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import polars as pl
 import structlog
 
 from streams import metrics
 from streams.agents.meter_partition import Catalogs, in_thread
 from streams.kafka import snapshots
-from streams.kafka.chained_log import ChainedLog, Superseded
+from streams.kafka.chained_log import ChainedLog, Superseded, span_of
 from streams.kafka.ports import Log, Message, append_surely
+from streams.pipeline.adjust import adjusted_totals, read_pairs
 from streams.pipeline.chain import Chain, LogBroken
 from streams.pipeline.frames import Record
-from streams.pipeline.ledger import read_frame, read_headers
-from streams.pipeline.totals import partition_of, read_totals, totals
+from streams.pipeline.ledger import read_frame
+from streams.pipeline.totals import ADJUSTED, partition_of, read_totals, totals
 from streams.watch.alerts import Cause
-from streams.watch.scopes import scope_of
+from streams.watch.scopes import Scope, scope_of
 from streams.watch.state import Effects, WatchState
 from streams.watch.windows import Delta
 
@@ -36,7 +38,7 @@ SMALL = 20_000  # of a payload; what is larger is read off the event loop
 
 @dataclass(slots=True)
 class WatchPorts:
-    """The logs of one partition q, and what is shared by all. `ledger(p)` is partition p of the ledger."""
+    """The logs of one partition q, and what is shared by all; `ledger(p)`, `adjustments(p)`: what partition p rated."""
 
     partition: int
     partitions: int
@@ -45,6 +47,7 @@ class WatchPorts:
     alerts: Log
     budgets: Log
     ledger: Callable[[int], Log]
+    adjustments: Callable[[int], Log]
     catalogs: Catalogs
     stream: str  # identity of the source topic, part of every stamp
     now_ms: Callable[[], int] = lambda: int(time.time() * 1000)
@@ -160,14 +163,15 @@ class WatchPartition:
             self.gaps += 1
             metrics.GAPS.inc()
             log.error("gap in totals; healing from the ledger", stream=stream, p=p, after=applied, previous=previous)
-            deltas = await self._from_ledger(p, applied, at, None)
+            deltas = await self._from_log(name, applied, at, None)
         else:
             deltas = await self._deltas(message.value or b"")
             if sequence < self.state.sequence:  # scopes that its writer did not know yet
                 known = {s.id for s in (await self.ports.catalogs.wait_for(sequence)).scopes}
-                deltas += await self._from_ledger(p, at - 1, at, set(self.state.watched) - known)
+                deltas += await self._from_log(name, at - 1, at, set(self.state.watched) - known)
         self.state.applied[name] = at
-        taken = self.state.take(deltas, Cause(self.state.clock, message.timestamp, stream, p, at))
+        cause = Cause(self.state.clock, message.timestamp, stream, p, at)
+        taken = self.state.take(deltas, cause, is_correction=stream.endswith(ADJUSTED))
         return Effects(effects.alerts + taken.alerts, effects.dirty | taken.dirty)
 
     async def _deltas(self, payload: bytes) -> list[Delta]:
@@ -183,23 +187,24 @@ class WatchPartition:
         dirty = self.state.drop(fresh)
         for name, at in sorted(self.state.applied.items()):
             if fresh:
-                dirty |= self.state.fill(await self._from_ledger(int(name.rpartition("/")[2]), -1, at, fresh))
+                dirty |= self.state.fill(await self._from_log(name, -1, at, fresh))
         effects = self.state.refresh(set(self.state.tracks), Cause(self.state.clock, detected, "", -1, -1))
         return Effects(effects.alerts, effects.dirty | dirty)
 
-    async def _from_ledger(self, p: int, after: int, upto: int, only: set[str] | None) -> list[Delta]:
-        """Deltas of this partition, of the counted ledger messages in (after, upto], for all scopes or `only` those."""
+    async def _from_log(self, name: str, after: int, upto: int, only: set[str] | None) -> list[Delta]:
+        """Deltas of this partition, of a stream's counted messages in (after, upto], for all scopes or `only` those."""
+        stream, _, p = name.rpartition("/")
+        is_correction = stream.endswith(ADJUSTED)
+        log = self.ports.adjustments(int(p)) if is_correction else self.ports.ledger(int(p))
         scopes = [scope_of(w.budget) for i, w in self.state.watched.items() if only is None or i in only]
         if not scopes:
             return []
         chain, found = Chain(), list[Delta]()
-        async for message in self.ports.ledger(p).read(0, upto + 1):
-            coverage, _ = read_headers(message.headers)
-            chain, counted = chain.take(message.offset, coverage.base, coverage.to)
+        async for message in log.read(0, upto + 1):
+            chain, counted = chain.take(message.offset, *span_of(message.headers))
             if not counted or message.offset <= after:
                 continue
-            rows = await self.ports.offload(read_frame, message.value or b"")
-            frame = await self.ports.offload(totals, rows, scopes)
+            frame = await self.ports.offload(_corrections if is_correction else _rated, message.value or b"", scopes)
             found += [d for d in map(Delta._make, frame.iter_rows()) if self._ours(d.scope)]
         return found
 
@@ -233,6 +238,14 @@ class WatchPartition:
         first = await snapshots.write(self.ports.state, chain, self.ports.stream, self.state.dump())
         await self.ports.state.trim(self.spare)
         self.snapshot_end, self.spare = chain.end, min(first, chain.end)
+
+
+def _rated(payload: bytes, scopes: Sequence[Scope]) -> pl.DataFrame:
+    return totals(read_frame(payload), scopes)
+
+
+def _corrections(payload: bytes, scopes: Sequence[Scope]) -> pl.DataFrame:
+    return adjusted_totals(read_pairs(payload), scopes)
 
 
 def _parsed(body: bytes | None) -> dict[str, object] | None:

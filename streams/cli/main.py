@@ -14,7 +14,21 @@ from streams.outside import Away
 from streams.pipeline.chain import LogBroken
 from streams.settings import SettingsError
 
-VERBS = ("up", "demo", "init", "apply", "emit", "price", "status", "query", "migrate", "topics", "worker", "tail")
+VERBS = (
+    "up",
+    "demo",
+    "init",
+    "apply",
+    "emit",
+    "price",
+    "status",
+    "query",
+    "migrate",
+    "topics",
+    "worker",
+    "tail",
+    "rerate",
+)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 
@@ -33,7 +47,7 @@ def root(
 
 def mount(asked: str = "") -> None:
     """Give every verb's module its place, or the asked one alone, which starts sooner; a module has `register(app)`."""
-    asked = {"down": "up"}.get(asked, asked)
+    asked = {"down": "up", "void": "rerate"}.get(asked, asked)
     for verb in [asked] if asked in VERBS else VERBS:
         importlib.import_module(f"streams.cli.{verb}").register(app)
 

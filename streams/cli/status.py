@@ -17,6 +17,7 @@ from streams.cli.screen import console
 from streams.jobs.conservation import accounts, conservation
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
+from streams.kafka.runs_log import RunsLog
 from streams.outside import Away
 from streams.settings import Settings, group_of
 from streams.warehouse.client import connect
@@ -53,6 +54,8 @@ async def look(settings: Settings) -> dict[str, Any]:
         await kafka.producer()
         marks, stored, problem = await asyncio.to_thread(stored_rows, settings)
         found = await accounts(kafka, group_of(settings, "meter"), int(time.time() * 1000), marks)
+        runs = RunsLog(kafka.log(topics.RUNS, 0))
+        await runs.refresh()
     finally:
         await kafka.close()
     partitions = [
@@ -65,6 +68,7 @@ async def look(settings: Settings) -> dict[str, Any]:
         "partitions": partitions,
         "memory_mib": {**memory, "total": sum(memory.values())} if memory else {},
         "warehouse": problem or "ok",
+        "open_run": runs.open.run_id if runs.open else None,
     }
 
 
@@ -83,6 +87,11 @@ def show(found: dict[str, Any], console: Console) -> None:
     for p in found["partitions"]:
         table.add_row(*(f"{p[k]:,}" for k in ("partition", "produced", "covered", "lag_messages", "lag_seconds")))
     console.print(table)
+    if found["open_run"]:
+        console.print(
+            f"run {found['open_run']} is open; if nobody is at it, `usage-streams rerate --resume` finishes it",
+            style="yellow",
+        )
     if found["memory_mib"]:
         console.print("memory " + ", ".join(f"{k} {v:,} {MIB}" for k, v in found["memory_mib"].items()))
 

@@ -1,4 +1,4 @@
-"""`usage-streams tail TOPIC`: watch alerts, budgets, dead letters or the ledger go by."""
+"""`usage-streams tail TOPIC`: watch alerts, budgets, dead letters, the ledger or runs of corrections go by."""
 
 import asyncio
 import json
@@ -12,7 +12,13 @@ from streams.kafka.client import KafkaClient
 from streams.kafka.ports import Message
 from streams.settings import Settings
 
-KINDS = {"alerts": topics.ALERTS, "budgets": topics.BUDGETS, "dead": topics.DEAD, "ledger": topics.RATED}
+KINDS = {
+    "alerts": topics.ALERTS,
+    "budgets": topics.BUDGETS,
+    "dead": topics.DEAD,
+    "ledger": topics.RATED,
+    "runs": topics.RUNS,
+}
 PAUSE_SECONDS = 0.3
 
 

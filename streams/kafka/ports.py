@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
+from streams.pipeline.frames import Record
+
 Headers = Sequence[tuple[str, bytes]]
 
 
@@ -40,3 +42,14 @@ async def append_surely(
     while (offset := await log.append(value, headers, key)) is None:
         await asyncio.sleep(retry_seconds)
     return offset
+
+
+async def since(log: Log, start: int, records: Sequence[Record]) -> AsyncIterator[Message]:
+    """Messages from `start`: those that came, and before them the hole, read from the log."""
+    fresh = [Message(r.offset, r.timestamp, r.key, r.value, r.headers) for r in records if r.offset >= start]
+    stop = fresh[0].offset if fresh else None
+    if stop is None or stop > start:
+        async for message in log.read(start, stop):
+            yield message
+    for message in fresh:
+        yield message

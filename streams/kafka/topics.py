@@ -36,7 +36,7 @@ def topics(settings: Settings) -> list[Topic]:
         Topic(EVENTS, p, {**APPEND_TIME, **LARGE, "retention.ms": str(7 * 86_400_000)}),
         Topic(DEAD, p, {**APPEND_TIME, **FOREVER, "max.message.bytes": str(9 << 20)}),
         Topic(RATED, p, {**APPEND_TIME, **FOREVER}),
-        Topic(ADJUSTMENTS, p, {**APPEND_TIME, **FOREVER}),
+        Topic(ADJUSTMENTS, p, {**APPEND_TIME, **FOREVER, **LARGE}),  # old and new rows of a whole batch
         Topic(SEEN, p, {**APPEND_TIME, **FOREVER}),
         Topic(TOTALS, q, {**APPEND_TIME, **FOREVER}),
         Topic(STATE, q, {**APPEND_TIME, **FOREVER}),

@@ -61,7 +61,7 @@ EMPTY = {name: pl.lit([], NAMES).alias(name) for name in LISTS}
 def attribute(events: pl.DataFrame, book: Book) -> pl.DataFrame:
     """events: decode's columns, in source_offset order. Fills what registries know and adds ADDED; rows keep their order."""
     of = book.registries
-    frame = _with_key(_named(events, book), of.keys)
+    frame = _with_key(named(events, book), of.keys)
     frame = _with_model(_with_workload(frame, of), of)
     frame = frame.with_columns(_lacks(frame, of.policies))
     lists = [_listed(frame[name], names) if name in frame.columns else EMPTY[name] for name, names in LISTS.items()]
@@ -77,7 +77,7 @@ def refused(events: pl.DataFrame, book: Book) -> pl.Series:
     return (policies.refuses.gather(_rules(events, policies)) & (events["lacks"].list.len() > 0)).alias("refused")
 
 
-def _named(events: pl.DataFrame, book: Book) -> pl.DataFrame:
+def named(events: pl.DataFrame, book: Book) -> pl.DataFrame:
     """With the model under which prices know them; a name that nobody knows stands for itself. Distinct names are few."""
     pairs = events.select("provider", "model").unique()
     meant = [(p, m, sku) for p, m in pairs.iter_rows() for sku in book.names.resolve(p, m)]

@@ -14,6 +14,7 @@ from streams.pipeline.frames import MONEY
 from streams.watch.scopes import Scope
 
 MINUTE_MS = 60_000
+ADJUSTED = "/adjustments"  # what the stream of corrections is called after its ledger's
 TOTALS = pl.Schema(
     {
         "scope": pl.String(),

@@ -54,8 +54,8 @@ def stored_marks(client: Client, topic: str) -> dict[int, int]:
 def count_stored(client: Client, marks: Mapping[int, int]) -> int:
     """Rated rows up to the marks: whatever is being inserted above them does not count yet."""
     rows = client.query(
-        "SELECT count() FROM usage.rated_rows FINAL WHERE version = 0"
-        " AND ledger_offset <= transform(partition, {partitions:Array(Int32)}, {offsets:Array(Int64)}, toInt64(-1))",
+        "SELECT count() FROM usage.rated_rows FINAL"  # a corrected row keeps the place of the batch that rated it
+        " WHERE ledger_offset <= transform(partition, {partitions:Array(Int32)}, {offsets:Array(Int64)}, toInt64(-1))",
         parameters={"partitions": list(marks), "offsets": list(marks.values())},
     ).result_rows
     return int(rows[0][0])

@@ -10,7 +10,7 @@ from streams.catalog.models import Calendar, Catalog, Tenant
 from streams.watch.alerts import Cause, alert_record, budget_record, judge
 from streams.watch.periods import period_of
 from streams.watch.scopes import Watched, id_and_tenant, watched
-from streams.watch.windows import MINUTE_MS, Delta, Sums, Track, forget, start_of
+from streams.watch.windows import MINUTE_MS, Delta, Sums, Track, forget, is_forgotten, start_of
 
 
 class Saved(msgspec.Struct):
@@ -74,16 +74,25 @@ class WatchState:
         track.sums.setdefault(start, Sums()).add(delta, known.budget.currency)
         return start
 
-    def take(self, deltas: Iterable[Delta], cause: Cause) -> Effects:
-        """One message of totals: add it, move the clock, judge what it touched."""
+    def take(self, deltas: Iterable[Delta], cause: Cause, is_correction: bool = False) -> Effects:
+        """One message of totals: add it, move the clock, judge what it touched.
+
+        What a correction says of a stretch that was forgotten is dropped: its sums are gone, the difference is none of them.
+        """
         touched: dict[str, set[int]] = {}
         newest = 0
         for delta in deltas:
             newest = max(newest, delta.minute)
+            if is_correction and self._is_gone(delta):
+                continue
             start = self._add(delta)
             if start is not None:
                 touched.setdefault(delta.scope, set()).add(start)
         return self._judge(touched, max(self.clock, (newest + 1) * MINUTE_MS if newest else 0), cause)
+
+    def _is_gone(self, delta: Delta) -> bool:
+        known = self.watched.get(id_and_tenant(delta.scope)[0])
+        return known is not None and is_forgotten(known.budget, start_of(known.budget, delta.minute), self.clock)
 
     def tick(self, now: int, cause: Cause) -> Effects:
         """Time passes although nothing arrives."""

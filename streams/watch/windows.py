@@ -104,11 +104,16 @@ def current(budget: Budget, track: Track, clock: int) -> tuple[int, int, Sums]:
 
 def forget(budget: Budget, track: Track, clock: int) -> None:
     """Drop what no event within the horizon can reach, and alerts that ended there."""
-    keep = KEEP_MS if isinstance(budget.period, Calendar) else size_of(budget.period)
-    for at in [at for at in track.sums if _end(budget, at) < clock - keep]:
+    for at in [at for at in track.sums if is_forgotten(budget, at, clock)]:
         del track.sums[at]
     for name in [n for n, a in track.alerts.items() if a.state == "resolved" and a.end < clock - KEEP_MS]:
         del track.alerts[name]
+
+
+def is_forgotten(budget: Budget, start: int, clock: int) -> bool:
+    """Whether the stretch that begins there lies where nothing is kept."""
+    keep = KEEP_MS if isinstance(budget.period, Calendar) else size_of(budget.period)
+    return _end(budget, start) < clock - keep
 
 
 def _end(budget: Budget, start: int) -> int:

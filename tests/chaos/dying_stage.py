@@ -12,7 +12,7 @@ from typing import Any
 from streams import worker
 from streams.kafka.client import PartitionLog
 from streams.kafka.transport import ChunkConsumer
-from streams.warehouse import insert
+from streams.warehouse import adjustments, insert
 
 AFTER = {name: f"usage.{name}" for name in ("dead", "totals", "alerts", "state")} | {"ledger": "usage.rated"}
 
@@ -25,6 +25,11 @@ def die() -> None:
 def main(stage: str, moment: str, count: int) -> int:
     left = count
     append, commit, insert_frame = PartitionLog.append, ChunkConsumer._commit, insert.insert_frame
+
+    def dying_correction(*given: Any, **named: Any) -> None:
+        insert_frame(*given, **named)
+        if moment == "correction":
+            step()
 
     def step() -> None:
         nonlocal left
@@ -53,6 +58,7 @@ def main(stage: str, moment: str, count: int) -> int:
 
     PartitionLog.append, ChunkConsumer._commit = dying_append, dying_commit  # type: ignore[method-assign]
     insert.insert_frame = dying_insert
+    adjustments.insert_frame = dying_correction  # type: ignore[attr-defined]  # as it imported it
     return worker.main([stage])
 
 

@@ -44,7 +44,7 @@ def test_the_make_commands_are_targets() -> None:
 
 
 def test_the_first_event_works_as_it_is_written(home: Path) -> None:
-    [script] = [b for b in blocks("sh") if "usage-streams" in b]
+    script, corrections = [b for b in blocks("sh") if "usage-streams" in b]
     up_to_status, rest = script.split("usage-streams status", 1)
     assert rest.rstrip().endswith("usage-streams down")
 
@@ -66,6 +66,16 @@ def test_the_first_event_works_as_it_is_written(home: Path) -> None:
     until(stored, 60, "two events stored", lambda: shell("usage-streams status", home).stdout)
     tail = "usage-streams tail budgets --no-follow"
     until(lambda: '"verdict"' in shell(tail, home).stdout, 60, "a verdict", lambda: shell(tail, home).stderr)
+    prices = home / "my-catalog" / "prices.toml"
+    prices.write_text(prices.read_text().replace('unit_price = "0.00000025"', 'unit_price = "0.0000005"'))
+    theirs = {"2026-11-01": "2020-01-01", "2026-12-01": "2100-01-01", "gpt-5.2": "gpt-5-mini", "run_id=": "session_id="}
+    for example, own in theirs.items():
+        corrections = corrections.replace(example, own)
+    mended = shell(corrections, home)
+    assert mended.returncode == 0, mended.stdout + mended.stderr
+    assert "would change 2 events" in mended.stdout
+    assert "changed 2 events" in mended.stdout
+    assert "USD: old 0.0018, new 0.0024, difference 0.0006" in mended.stdout  # 2 x 1,200 x 0.00000025 more
     second = shell(f"usage-streams status{rest}", home)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "stored 2; difference 0" in second.stdout

@@ -11,6 +11,11 @@ FROM
 ) AS b
 LEFT JOIN
 (
-    SELECT stream, partition, count() AS rows FROM usage.rated_rows FINAL GROUP BY stream, partition
+    SELECT r.stream AS stream, r.partition AS partition, count() AS rows
+    FROM usage.rated_rows AS r FINAL
+    INNER JOIN (SELECT stream, partition, max(ledger_offset) AS top FROM usage.ledger_batches GROUP BY stream, partition) AS t
+        ON r.stream = t.stream AND r.partition = t.partition
+    WHERE r.ledger_offset <= t.top -- a correction may be stored before the batch that it corrects
+    GROUP BY stream, partition
 ) AS s ON b.stream = s.stream AND b.partition = s.partition
 ORDER BY stream, partition

@@ -1,8 +1,8 @@
-"""The watch as a state machine over the real code: repeats, gaps, crashes, zombies, ticks, a scope that comes later.
+"""The watch as a state machine over the real code: repeats, gaps, crashes, zombies, ticks, corrections, a later scope.
 
-The meter that feeds it is real and calm. Totals reach the watch once, twice or never (a gap, healed from the ledger). Whatever
-happened: windows equal the ledger, a (alert_id, revision) has one content for ever, and a reader of the alerts sees the history
-of an uninterrupted watch.
+The meter and the runs that feed it are real and calm. Totals reach the watch once, twice or never (a gap, healed from the
+ledger). Whatever happened: windows equal the ledger, a (alert_id, revision) has one content for ever, and a reader of the
+alerts sees the history of an uninterrupted watch.
 """
 
 import asyncio
@@ -15,16 +15,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from streams.agents import watch_partition
+from streams.agents.adjuster import Adjuster, AdjusterPorts
 from streams.agents.meter_partition import MeterPartition
 from streams.agents.watch_partition import WatchPartition, WatchPorts
 from streams.catalog.models import Budget, Calendar, Catalog, Rolling
 from streams.catalog.prices import Price
+from streams.jobs.rerate import Asked, RunPorts, apply
 from streams.kafka.catalog_log import CatalogLog, Published
 from streams.kafka.chained_log import Superseded
+from streams.pipeline.adjust import adjusted_totals, read_pairs
 from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_frame
-from streams.pipeline.totals import totals
+from streams.pipeline.runs import Kind, Selection
+from streams.pipeline.totals import split, totals
 from streams.watch.windows import current
+from tests.support.corrections import EVENT
 from tests.support.events import ENCODE, NOW, event
 from tests.support.gates import Gated, GatedLog, Owner, inline
 from tests.support.memory_log import MemoryLog
@@ -42,7 +47,6 @@ PRICE = Price(
 DAY = Budget(id="day", each=("team",), limit=Decimal(5), period=Calendar(every="day"))
 HOUR = Budget(id="hour", each=("team",), limit=Decimal(2), period=Rolling(size="1h"))
 LATER = Budget(id="later", each=("user_id",), limit=Decimal(3), period=Calendar(every="day"))
-FIRST, SECOND = Catalog(prices=(PRICE,), budgets=(DAY, HOUR)), Catalog(prices=(PRICE,), budgets=(DAY, HOUR, LATER))
 MINUTE_MS = 60_000
 
 
@@ -60,6 +64,7 @@ class WatchOwner(Owner):
             alerts=GatedLog(world.alerts, self),
             budgets=GatedLog(world.budgets, self),
             ledger=lambda p: world.ledgers[p],
+            adjustments=lambda p: world.adjustments[p],
             catalogs=CatalogLog(world.catalog_log),
             stream="s1",
             now_ms=lambda: NOW,
@@ -96,15 +101,36 @@ class Watching(Gated):
         watch_partition.SNAPSHOT_MESSAGES = snapshot_every
         self.loop = asyncio.new_event_loop()
         self.sources, self.ledgers = [MemoryLog(), MemoryLog()], [MemoryLog(), MemoryLog()]
+        self.runs, self.adjustments = MemoryLog(), [MemoryLog(), MemoryLog()]
+        self.amount, self.has_later = "0.01", False
         self.truth, self.catalog_log = MemoryLog(), MemoryLog()
         self.totals, self.state, self.alerts, self.budgets = MemoryLog(), MemoryLog(), MemoryLog(), MemoryLog()
         self.owners = []
         self.logs = [self.totals, self.state, self.alerts, self.budgets]
         self.final: WatchPartition | None = None
         self.delivered = 0
-        self.loop.run_until_complete(CatalogLog(self.catalog_log).publish(FIRST))
+        self.loop.run_until_complete(CatalogLog(self.catalog_log).publish(self.catalog()))
         self.meters = [self.loop.run_until_complete(self.meter(p)) for p in (0, 1)]
+        self.adjusters = [self.loop.run_until_complete(self.adjuster(p)) for p in (0, 1)]
         self.start()
+
+    def catalog(self) -> Catalog:
+        """What is decided at the moment."""
+        price = PRICE.model_copy(update={"unit_price": Decimal(self.amount)})
+        return Catalog(prices=(price,), budgets=(DAY, HOUR, LATER) if self.has_later else (DAY, HOUR))
+
+    async def adjuster(self, p: int) -> Adjuster:
+        """Sends the totals of corrections to where the meter sends its own."""
+        ports = AdjusterPorts(
+            partition=p,
+            adjustments=self.adjustments[p],
+            totals=[self.truth],
+            catalogs=CatalogLog(self.catalog_log),
+            totals_of=lambda pairs, published: split(adjusted_totals(pairs, published.scopes), 1),
+            stream="s1",
+            offload=inline,
+        )
+        return await Adjuster.open(ports, 0)
 
     async def meter(self, p: int) -> MeterPartition:
         """With its own view of the catalog, which may be behind."""
@@ -155,7 +181,43 @@ class Watching(Gated):
         """A scope that comes later, known to one meter before the other: its windows are filled from the ledger."""
         catalogs = self.meters[p].ports.catalogs
         assert isinstance(catalogs, CatalogLog)
-        self.loop.run_until_complete(catalogs.publish(SECOND))
+        self.has_later = True
+        self.loop.run_until_complete(catalogs.publish(self.catalog()))
+
+    @rule(amount=st.sampled_from(["0.01", "0.02", "0.05"]))
+    def rerate(self, amount: str) -> None:
+        """A price was wrong from its first day on: it is mended and brought to what was rated."""
+        self.amount = amount
+        self.loop.run_until_complete(CatalogLog(self.catalog_log).publish(self.catalog()))
+        self.correct("rerate", Selection())
+
+    @rule(team=st.sampled_from("ab"))
+    def void(self, team: str) -> None:
+        """What a team has used so far was a test."""
+        self.correct("void", Selection(where=(("team", team),)))
+
+    def correct(self, kind: Kind, selection: Selection) -> None:
+        async def run() -> None:
+            catalogs = CatalogLog(self.catalog_log)
+            await catalogs.refresh()
+            ports = RunPorts(
+                partitions=(0, 1),
+                runs=self.runs,
+                ledger=lambda p: self.ledgers[p],
+                adjustments=lambda p: self.adjustments[p],
+                catalogs=catalogs,
+                stream="s1",
+                event=EVENT,
+                offload=inline,
+            )
+            await apply(ports, Asked(f"r{len(self.runs.messages)}", kind, selection, "a test", "somebody"))
+
+        self.loop.run_until_complete(run())
+
+    @rule(p=st.integers(0, 1))
+    def send(self, p: int) -> None:
+        """The totals of corrections, perhaps after those of a later version of the catalog."""
+        self.loop.run_until_complete(self.adjusters[p].settle([]))
 
     @rule()
     def start(self) -> None:
@@ -170,6 +232,9 @@ class Watching(Gated):
     def end(self) -> None:
         for p in (0, 1):
             self.use(p, [("a", 1, 0)])  # whatever was never delivered shows as a gap before this one
+        self.correct("void", Selection(where=(("team", "nobody"),)))  # and so does what was corrected
+        for p in (0, 1):
+            self.send(p)
         while self.delivered < len(self.truth.messages):
             self.deliver("once")
         self.land_all()
@@ -205,23 +270,44 @@ class Watching(Gated):
         found: dict[str, tuple[int, Decimal]] = {}
         assert self.final is not None
         clock = self.final.state.clock
-        for m in (*self.ledgers[0].messages, *self.ledgers[1].messages):  # a calm meter's messages all count
-            for row in totals(read_frame(m.value or b""), published.scopes).iter_rows(named=True):
+        # All messages count, since meters and runs are calm.
+        parts = [totals(read_frame(m.value or b""), published.scopes) for log in self.ledgers for m in log.messages]
+        parts += [
+            adjusted_totals(read_pairs(m.value), published.scopes) for log in self.adjustments for m in log.messages
+        ]
+        for part in parts:
+            for row in part.iter_rows(named=True):
                 age = clock - row["minute"] * MINUTE_MS
                 if row["scope"].startswith("hour|") and not 0 < age <= 60 * MINUTE_MS:
                     continue
                 events, cost = found.get(row["scope"], (0, Decimal(0)))
                 found[row["scope"]] = events + row["events"], cost + row["cost"]
-        return found
+        return {key: sums for key, sums in found.items() if sums[0]}
 
     def uninterrupted(self) -> set[tuple[str, int]]:
         """What one watch that never stumbled says of the same topic, from its first message on."""
         quiet = MemoryLog()
         again = WatchPorts(0, 1, self.totals, MemoryLog(), quiet, MemoryLog(), lambda p: self.ledgers[p],
-                           CatalogLog(self.catalog_log), "s1", lambda: NOW, lambda: 0.0, inline)  # fmt: skip
+                           lambda p: self.adjustments[p], CatalogLog(self.catalog_log), "s1", lambda: NOW,
+                           lambda: 0.0, inline)  # fmt: skip
         self.loop.run_until_complete(WatchPartition.open(again))
         return {(r["alert_id"], r["revision"]) for r in (json.loads(m.value or b"") for m in quiet.messages)}
 
 
 TestWatching = Watching.TestCase
 TestWatching.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_a_correction_that_comes_after_a_scope_it_does_not_know_counts_in_that_scope_too() -> None:
+    world = Watching()
+    world.begin(2)
+    world.use(0, [("a", 100, 0), ("b", 50, 0)])
+    world.void("a")  # with the catalog before the scope `later`
+    world.publish(0)
+    world.use(0, [("a", 1, 0)])
+    while world.delivered < len(world.truth.messages):
+        world.deliver("once")
+
+    world.send(0)
+
+    world.teardown()  # compares every window with the logs

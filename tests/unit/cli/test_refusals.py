@@ -16,6 +16,7 @@ provider = "openai"
 model = "m"
 bucket = "input_uncached"
 unit_price = "0.000001"
+currency = "USD"
 effective_from = {day}T00:00:00Z
 source = "test"
 """
@@ -35,7 +36,16 @@ def refused(*arguments: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("status",), ("topics",), ("emit", "-"), ("tail", "--no-follow"), ("worker", "--stages", "meter")]
+    "arguments",
+    [
+        ("status",),
+        ("topics",),
+        ("emit", "-"),
+        ("tail", "--no-follow"),
+        ("worker", "--stages", "meter"),
+        ("rerate", "--unpriced"),
+        ("void", "--where", "team=x"),
+    ],
 )
 def test_no_broker(arguments: tuple[str, ...]) -> None:
     assert refused(*arguments, USAGE_STREAMS_BOOTSTRAP=NOBODY) == (

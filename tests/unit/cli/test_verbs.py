@@ -21,7 +21,7 @@ def jsonl(path: Path, *rows: object) -> str:
 
 def test_every_verb_has_help_with_an_example() -> None:
     for verb in main.VERBS:
-        names = ["up", "down"] if verb == "up" else [verb]
+        names = {"up": ["up", "down"], "rerate": ["rerate", "void"]}.get(verb, [verb])
         for name in names:
             said = run.invoke(main.app, [name, "--help"])
             assert said.exit_code == 0
@@ -80,7 +80,7 @@ def test_a_catalog_with_a_slip_is_refused_with_file_and_line(tmp_path: Path) -> 
 
     said = run.invoke(main.app, ["price", jsonl(tmp_path / "e.jsonl", event(1)), "--catalog", str(tmp_path)])
 
-    assert "budgets.toml:1: budgets.0.limit: money is a float: 0.5" in str(said.exception)
+    assert "budgets.toml:3: budgets.0.limit: money is a float: 0.5" in str(said.exception)
 
 
 @pytest.mark.parametrize("name", ["", "nonsense"])
@@ -89,3 +89,24 @@ def test_query_lists_the_questions_or_says_which_there_are(name: str) -> None:
 
     assert "cost_by_team" in said.output + said.stderr
     assert said.exit_code == (2 if name else 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rerate"], "--from and --to are missing; or take --unpriced, or --resume"),
+        (["rerate", "--from", "yesterday", "--to", "2026-12-01"], "yesterday: is no time; write 2026-11-01"),
+        (["rerate", "--from", "2026-12-01", "--to", "2026-12-01"], "its end is not after its start"),
+        (["rerate", "--unpriced", "--apply"], "--reason is missing; say why, it stays with every row that is changed"),
+        (["void"], "--where is missing; say which usage was wrong"),
+        (["void", "--where", "team"], "team: write it as field=value"),
+        (["void", "--where", "1=1 OR team=x"], "field 1: cannot be chosen by; take one of tenant_id, event_id"),
+    ],
+)
+def test_a_correction_that_is_not_said_whole_is_refused_before_anything_is_asked(
+    arguments: list[str], message: str
+) -> None:
+    said = run.invoke(main.app, arguments)
+
+    assert said.exit_code == 2
+    assert message in " ".join(said.output.replace("│", " ").split())

@@ -156,3 +156,25 @@ def test_a_restart_at_any_point_tells_the_same_story(messages: list[list[Delta]]
 @pytest.mark.parametrize("name", ["a|b", "a=b", "a\\", "\\|=", ""])
 def test_a_scope_key_gives_its_tenant_back_whatever_it_contains(name: str) -> None:
     assert id_and_tenant(key_of("budget", name, [("team", "x|y=z")])) == ("budget", name)
+
+
+def test_a_correction_resolves_what_it_takes_below_the_threshold() -> None:
+    state = fresh()
+    fired = state.take([day(0, "11")], cause())
+    back = day(0, "-9")._replace(events=-1, tokens=-10)
+
+    effects = state.take([back], cause(1), is_correction=True)
+
+    assert said(fired.alerts) == [("team-day", "0.8", "firing"), ("team-day", "1", "firing")]
+    assert said(effects.alerts) == [("team-day", "0.8", "resolved"), ("team-day", "1", "resolved")]
+
+
+def test_a_correction_of_what_was_forgotten_raises_nothing_and_leaves_nothing() -> None:
+    state = fresh()
+    late = 30 * 1440  # the day of START is gone: its sums cannot become what they were plus the correction
+    story(state, [[day(0, "1"), hour(0, "1")], [day(late, "1"), hour(late, "1")]])
+
+    effects = state.take([day(0, "500"), hour(0, "500")], cause(2), is_correction=True)
+
+    assert effects.alerts == []
+    assert state.tracks[day(0, "0").scope].sums.keys() == {(START + late) * MINUTE_MS}
