@@ -116,7 +116,7 @@ def explain(case: Case, book: Book) -> Explanation:
         if quantity > 0
     )
     skus = tuple(f"{sku.provider}/{sku.model}" for sku in meant.skus)
-    return Explanation(_name(case, meant, book), skus, facts, case.at, whole, lines)
+    return Explanation(understood(case.provider, case.model, book), skus, facts, case.at, whole, lines)
 
 
 def sold(case: Case) -> tuple[Sale, tuple[Fact, ...]]:
@@ -147,24 +147,25 @@ def _source(value: str, said: Said) -> str:
     return said.source if said.value == value else f"{said.source}, which says {said.value}"
 
 
-def _name(case: Case, meant: Meaning, book: Book) -> str:
+def understood(provider: str, model: str, book: Book) -> str:
     """How the provider's name of the model was understood."""
-    own = book.names.provider_of.get(case.provider, case.provider)
-    also = f"{case.provider} is another name of {own}; " if own != case.provider else ""
+    meant = book.names.meaning(provider, model)
+    own = book.names.provider_of.get(provider, provider)
+    also = f"{provider} is another name of {own}; " if own != provider else ""
     if not meant.skus:
-        known = sorted({model for provider, model in book.names.models if provider == own})
+        known = sorted({name for sold_by, name in book.names.models if sold_by == own})
         if not known:
             near = get_close_matches(own, sorted({p for p, _ in book.names.models}), 3)
             return f"{also}provider {own} has no prices" + (f"; is it {' or '.join(near)}?" if near else "")
-        near = get_close_matches(case.model.lower(), known, 3)
-        return f"{also}{own} has no model or alias {case.model}" + (f"; is it {' or '.join(near)}?" if near else "")
-    form = f", compared as {meant.form}" if meant.form != case.model else ""
+        near = get_close_matches(model.lower(), known, 3)
+        return f"{also}{own} has no model or alias {model}" + (f"; is it {' or '.join(near)}?" if near else "")
+    form = f", compared as {meant.form}" if meant.form != model else ""
     how = {"model": "the name of a priced model", "alias": "an alias", "pattern": f"matched by the {meant.by}"}[
         meant.how
     ]
     sells = f"; {own} has no price of its own and sells at the prices of {meant.seller}" if meant.seller != own else ""
     means = ", ".join(f"{s.provider}/{s.model}{_while(s)}" for s in meant.skus)
-    return f"{also}{case.model} is {how}{form}, it means {means}{sells}"
+    return f"{also}{model} is {how}{form}, it means {means}{sells}"
 
 
 def _while(sku: Sku) -> str:
