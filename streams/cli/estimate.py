@@ -60,7 +60,11 @@ def of_file(file: str, book: Any, at: datetime | None, flags: dict[str, Any], as
     cached = _one("cached", flags["cached"], share) if "cached" in flags else None
     growth = _one("growth", flags["growth"], times) if "growth" in flags else None
     compare = [_one("compare", name, model_name) for name in flags.get("compare", ())]
+    if file != "-" and not Path(file).is_file():
+        raise WorkloadError(f"file {file}: is not there; give JSON Lines of planned events, or - for standard input")
     found = file_sums(file, book, at, cached, compare)
+    if not found.sums and not found.problems:
+        raise WorkloadError(f"file {file}: holds no events; write one JSON object a line")
     for problem in found.problems:
         typer.echo(problem, err=True)
     if as_json:

@@ -168,6 +168,8 @@ def planned(where: str, given: Mapping[str, Any]) -> Planned:
 
 def read_profile(path: Path) -> list[Planned]:
     """The workloads of a TOML file."""
+    if not path.is_file():
+        raise WorkloadError(f"profile {path}: is not there; `usage-streams estimate --example` prints one")
     try:
         found = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

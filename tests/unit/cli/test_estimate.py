@@ -177,6 +177,9 @@ NONSENSE = [
     ([*MINI, "--provisioned", "price=60"], "provisioned: 'price=60' is no hourly, units"),
     ([*MINI, "--provisioned", "hourly=1,tokens_per_minute=1,currency=EUR"], "provisioned is in EUR, openai/gpt-5-mini in USD"),
     ([*MINI, "--profile", "x.toml"], "estimate: --input beside --profile; write it into the profile"),
+    (["--profile", "nowhere.toml"], "profile nowhere.toml: is not there; `usage-streams estimate --example` prints one"),
+    (["nowhere.jsonl"], "file nowhere.jsonl: is not there; give JSON Lines of planned events, or - for standard input"),
+    (["-"], "file -: holds no events; write one JSON object a line"),
     (["x.jsonl", "--tenant", "acme"], "estimate: --tenant beside a file; its events say it themselves, leave it out"),
 ]  # fmt: skip
 
