@@ -1,4 +1,4 @@
-"""Finds the Avro schemas, the SQL and the example catalog, in a checkout or inside an installed wheel."""
+"""Finds the Avro schemas, the SQL, the example catalog and other examples, in a checkout or inside an installed wheel."""
 
 from pathlib import Path
 
@@ -23,3 +23,8 @@ def sql_folder() -> Path:
 def catalog_folder() -> Path:
     """Folder of the example catalog."""
     return _folder("catalog", "deploy/catalog")
+
+
+def examples_folder() -> Path:
+    """Folder of examples that are no part of a catalog."""
+    return _folder("examples", "deploy/examples")

@@ -23,6 +23,22 @@ class Sku(NamedTuple):
     effective_to: datetime | None = None
 
 
+class Meaning(NamedTuple):
+    """SKUs that a name means, each in its time, and how that is known; empty when nobody knows it.
+
+    how:    model (the name of a priced model), alias, pattern; empty when nobody knows the name
+    seller: whose prices these are: the provider, or one whose models it sells
+    form:   the name as it was compared: in lower case, a compact date spelt out
+    by:     the pattern
+    """
+
+    skus: list[Sku]
+    how: str = ""
+    seller: str = ""
+    form: str = ""
+    by: str = ""
+
+
 Matches = Callable[[str], bool]
 
 
@@ -34,35 +50,40 @@ class Names:
     sells: dict[str, tuple[str, ...]]
     models: dict[tuple[str, str], str]
     exact: dict[tuple[str, str], list[Sku]]
-    patterns: dict[str, list[tuple[Matches, Sku]]]
+    patterns: dict[str, list[tuple[str, Matches, Sku]]]
 
     def resolve(self, provider: str, model: str) -> list[Sku]:
         """SKUs that the name means, each in its time; empty when nobody knows it."""
+        return self.meaning(provider, model).skus
+
+    def meaning(self, provider: str, model: str) -> Meaning:
+        """What the name means, and how that is known."""
         name = model.lower()
         own = self.provider_of.get(provider, provider)
         for form in dict.fromkeys((name, COMPACT_DATE.sub(r"-\1-\2-\3", name))):
             for seller in (own, *self.sells.get(own, ())):
-                if found := self._at(seller, form):
-                    return found
-        return []
-
-    def _at(self, provider: str, name: str) -> list[Sku]:
-        if known := self.models.get((provider, name)):
-            return [Sku(provider, known)]
-        if given := self.exact.get((provider, name)):
-            return given
-        return next(([sku] for matches, sku in self.patterns.get(provider, ()) if matches(name)), [])
+                if known := self.models.get((seller, form)):
+                    return Meaning([Sku(seller, known)], "model", seller, form)
+                if given := self.exact.get((seller, form)):
+                    return Meaning(given, "alias", seller, form)
+                for pattern, matches, sku in self.patterns.get(seller, ()):
+                    if matches(form):
+                        return Meaning([sku], "pattern", seller, form, pattern)
+        return Meaning([])
 
 
 def compile_names(catalog: Catalog) -> Names:
     """Names of a catalog's prices, aliases and sellers."""
-    exact, patterns = defaultdict[tuple[str, str], list[Sku]](list), defaultdict[str, list[tuple[Matches, Sku]]](list)
+    exact, patterns = (
+        defaultdict[tuple[str, str], list[Sku]](list),
+        defaultdict[str, list[tuple[str, Matches, Sku]]](list),
+    )
     for alias in catalog.aliases:
         sku = Sku(alias.provider, alias.model, alias.effective_from, alias.effective_to)
         if alias.match == "exact":
             exact[alias.provider, alias.alias.lower()].append(sku)
         else:
-            patterns[alias.provider].append((_matcher(alias), sku))
+            patterns[alias.provider].append((f"{alias.match} {alias.alias}", _matcher(alias), sku))
     models = {(p.provider, p.model.lower()): p.model for p in catalog.prices}
     return Names(
         dict(_other_names(catalog.sellers)),

@@ -21,6 +21,7 @@ VERBS = (
     "apply",
     "emit",
     "price",
+    "estimate",
     "status",
     "query",
     "migrate",

@@ -4,11 +4,13 @@ import json
 import sys
 import time
 from decimal import Decimal
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from streams.catalog import wire
@@ -16,6 +18,7 @@ from streams.catalog.base_prices import base_catalog, with_base
 from streams.catalog.book import Book, compile_book
 from streams.cli.apply import read_folder
 from streams.cli.events import checked
+from streams.cli.explained import data, explanations, tree
 from streams.cli.screen import console
 from streams.pipeline.attribute import attribute
 from streams.pipeline.rate import rate
@@ -52,16 +55,19 @@ def priced(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _head(found: dict[str, Any]) -> str:
+    cost = f"{found['effective_cost']} {found['currency']}" if found["effective_cost"] is not None else "unknown"
+    reasons = escape(" ".join(found["reasons"]))
+    return f"[bold]{escape(found['event_id'])}[/bold]  {found['pricing_status']}  cost {cost}  {reasons}".rstrip()
+
+
 def show(found: dict[str, Any], screen: Console) -> None:
     """One event for people."""
     table = Table("bucket", "quantity", "unit price", "amount", "price", box=None, title_justify="left")
     for line in found["lines"]:
         figures = (f"{line['quantity']:,}", line["unit_price"] or "-", line["amount"] or "-")
         table.add_row(line["bucket"], *figures, line["price_id"] or "no price")
-    cost = f"{found['effective_cost']} {found['currency']}" if found["effective_cost"] is not None else "unknown"
-    screen.print(
-        f"[bold]{found['event_id']}[/bold]  {found['pricing_status']}  cost {cost}  {' '.join(found['reasons'])}"
-    )
+    screen.print(_head(found))
     screen.print(table)
     if found["lacks"]:
         screen.print(f"lacks {', '.join(found['lacks'])}")
@@ -75,17 +81,25 @@ def register(app: typer.Typer) -> None:
         file: str = typer.Argument(help="JSON Lines of usage events; - is standard input."),
         catalog: Path | None = typer.Option(None, help="Folder of a catalog; its prices win over the base prices."),
         as_json: bool = typer.Option(False, "--json", help="One JSON line an event; the default when nobody watches."),
+        why: bool = typer.Option(
+            False, "--explain", help="How each line came about: the entry, why that one, why no other; for people."
+        ),
     ) -> None:
-        """Price events without a broker. Example: [bold]usage-streams price events.jsonl --catalog deploy/catalog[/bold]"""
+        """Price events without a broker. Example: [bold]usage-streams price events.jsonl --explain[/bold]"""
         book, screen, wrong = book_of(catalog), console(), 0
         for chunk in checked(file, int(time.time() * 1000)):
             for problem in chunk.problems:
                 typer.echo(problem, err=True)
             wrong += len(chunk.problems)
             events = attribute(chunk.frame, book)
-            for row in rate(events, normalise(events), book).iter_rows(named=True):
-                if as_json or not sys.stdout.isatty():
-                    typer.echo(json.dumps(priced(row)))
+            usage = normalise(events)
+            rated = rate(events, usage, book)
+            explained = explanations(events, usage, rated, book) if why else repeat(None)
+            for row, reason in zip(rated.iter_rows(named=True), explained, strict=False):
+                if as_json or (reason is None and not sys.stdout.isatty()):
+                    typer.echo(json.dumps(priced(row) | ({"explained": data(reason)} if reason else {})))
+                elif reason:
+                    screen.print(tree(reason, _head(priced(row))))
                 else:
                     show(priced(row), screen)
         raise typer.Exit(1 if wrong else 0)

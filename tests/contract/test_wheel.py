@@ -58,6 +58,7 @@ def test_it_holds_schemas_migrations_questions_catalog_and_types(wheel: Path) ->
         "streams/_bundled/clickhouse/migrations.sha256",
         "streams/_bundled/clickhouse/queries/cost_by_team.sql",
         "streams/_bundled/catalog/prices.toml",
+        "streams/_bundled/examples/planned.toml",
         "streams/embedded/kafka-jars.lock",
         "streams/demo/data/SHA256SUMS",
     } <= names

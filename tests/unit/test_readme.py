@@ -1,9 +1,13 @@
 """The README knows every setting, topic, command, metric and question; its commands are run in tests/integration."""
 
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import prometheus_client as prometheus
+import pytest
+from typer.testing import CliRunner
 
 from streams import metrics
 from streams.cli import main
@@ -11,7 +15,9 @@ from streams.kafka.topics import topics
 from streams.resources import sql_folder
 from streams.settings import Settings
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+CONSOLE = re.findall(r"^```console\n\$ usage-streams (.*?)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
 def settings() -> Iterator[str]:
@@ -58,3 +64,16 @@ def test_every_metric_is_listed() -> None:
 
 def test_every_named_question_is_listed() -> None:
     assert [row for row in questions() if row not in README] == []
+
+
+@pytest.mark.parametrize(("command", "output"), CONSOLE)
+def test_every_console_block_shows_what_the_command_prints(
+    command: str, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not main.app.registered_commands:
+        main.mount()
+    monkeypatch.chdir(ROOT)
+
+    said = CliRunner().invoke(main.app, shlex.split(command))
+
+    assert [line.rstrip() for line in said.output.splitlines()] == output.splitlines()

@@ -73,6 +73,36 @@ def test_what_was_served_at_another_tier_is_never_rated_as_standard(tmp_path: Pa
     assert [json.loads(line)["pricing_status"] for line in said.stdout.splitlines()] == ["unpriced", "priced"]
 
 
+def test_an_explanation_names_the_entry_those_rejected_and_the_remedy(tmp_path: Path) -> None:
+    now = 1_790_000_000_000
+    file = jsonl(tmp_path / "e.jsonl", event(1, event_time=now), event(2, event_time=now, service_tier="scale"))
+
+    people, machines = (run.invoke(main.app, ["price", file, "--explain", *more]).stdout for more in ([], ["--json"]))
+
+    assert "gpt-5.2 is the name of a priced model, it means openai/gpt-5.2" in people
+    assert "because: the only entry that holds" in people
+    assert "standard: the event is scale" in people
+    assert 'service_tier = "scale"' in people
+    first, second = (json.loads(line)["explained"] for line in machines.splitlines())
+    assert first["sale"]["service_tier"] == {"value": "standard", "source": "assumed: nothing says it"}
+    assert first["lines"][0]["chosen"][0]["price_id"].startswith("openai/gpt-5.2/input_uncached@")
+    assert second["lines"][0]["chosen"] == []
+    assert second["lines"][0]["remedy"].startswith("# an own list price replaces")
+
+
+def test_an_explanation_says_that_the_response_decided_the_tier(tmp_path: Path) -> None:
+    block = '{"input_tokens": 10, "output_tokens": 0, "service_tier": "priority"}'
+    said = {"provider": "anthropic", "model": "claude-haiku-4-5", "usage_dialect": "anthropic.messages"}
+    file = jsonl(
+        tmp_path / "e.jsonl",
+        event(1, event_time=1_790_000_000_000, usage_json=block, service_tier="standard", **said),
+    )
+
+    found = json.loads(run.invoke(main.app, ["price", file, "--explain", "--json"]).stdout)
+
+    assert found["explained"]["sale"]["service_tier"] == {"value": "priority", "source": "response block"}
+
+
 def test_a_catalog_with_a_slip_is_refused_with_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "budgets.toml").write_text(
         '[[budgets]]\nid = "b"\nlimit = 0.5\nperiod = { kind = "rolling", size = "1h" }\n'
