@@ -3,7 +3,7 @@
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -121,16 +121,32 @@ def outlook(row: dict[str, Any]) -> str:
     return "; ".join(said)
 
 
+def due(found: Position) -> list[str]:
+    """What the provider owes, per agreement and currency; what is not known is said, not left out."""
+    said, sums = list[str](), dict[tuple[str, str], Decimal]()
+    for row in [*found.quotas.to_dicts(), *found.volumes.to_dicts()]:
+        if row["credit"] is None:
+            said.append(f"{row['id']} unknown for {row['free']:,} free units of {period(row)}: they have no price")
+        elif row["credit"]:
+            key = (row["id"], row["currency"])
+            with localcontext(prec=80):
+                sums[key] = sums.get(key, Decimal(0)) + row["credit"]
+    return [f"{name} {short(amount)} {currency}" for (name, currency), amount in sums.items()] + said
+
+
 def show(found: Position, press: set[tuple[Any, ...]], screen: Console) -> None:
     """Everything for people."""
     if found.drawdowns.height:
-        table = Table("commitment", "period", "", "used", "left", "overage", "currency", "state", "outlook", box=None)
+        table = Table("commitment", "period", "", "used", "left", "overage", "currency", "state", box=None)
         for row in found.drawdowns.to_dicts():
             state = f"[red]{row['state']}[/red]" if (row["id"], row["start"]) in press else row["state"]
             figures = (short(row["used"]), short(row["left"]), short(row["overage"]), row["currency"])
             drawn = f"{bar(row['share'])} {percent(row['share'])}"
-            table.add_row(row["id"], period(row), drawn, *figures, state, outlook(row))
+            table.add_row(row["id"], period(row), drawn, *figures, state)
         screen.print(table)
+        for row in found.drawdowns.to_dicts():  # in lines of their own: sentences do not fit beside figures
+            if said := outlook(row):
+                screen.print(f"  {row['id']}, {period(row)}: {said}", soft_wrap=True)
     if found.quotas.height:
         table = Table("quota", "period", "used", "free", "left", "credit due", "currency", box=None)
         for row in found.quotas.to_dicts():
@@ -144,6 +160,8 @@ def show(found: Position, press: set[tuple[Any, ...]], screen: Console) -> None:
             figures = (short(row["volume"]), f"{row['multiplier'].normalize():f}", ahead, short(row["credit"]))
             table.add_row(row["id"], period(row), *figures, row["currency"])
         screen.print(table)
+    for said in due(found):
+        screen.print(f"  credit due in these periods: {said}", soft_wrap=True)
     total = found.provisioned.total
     if total.height:
         table = Table(

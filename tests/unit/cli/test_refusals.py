@@ -35,7 +35,15 @@ def refused(*arguments: str, **environment: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("status",), ("topics",), ("emit", "-"), ("tail", "--no-follow"), ("worker", "--stages", "meter")]
+    "arguments",
+    [
+        ("status",),
+        ("topics",),
+        ("emit", "-"),
+        ("tail", "--no-follow"),
+        ("commitments",),
+        ("worker", "--stages", "meter"),
+    ],
 )
 def test_no_broker(arguments: tuple[str, ...]) -> None:
     assert refused(*arguments, USAGE_STREAMS_BOOTSTRAP=NOBODY) == (
