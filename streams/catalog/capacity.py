@@ -83,6 +83,18 @@ def capacity(
     return Capacity(frame(totals, CAPACITIES), pl.concat(hours).sort("id", "start"))
 
 
+def paid_by_hour(provisioned: Sequence[Provisioned]) -> pl.Expr:
+    """Whether a row was served by one of these, and so has no price of its own: it is no gap in the price book."""
+    found = pl.lit(False)
+    for each in provisioned:
+        here = about(each, each.models, sorted(BUCKETS)) & pl.col("service_tier").is_in(TIERS)
+        here &= (pl.col("hour") >= each.effective_from) & pl.col("cost").is_null()
+        if each.effective_to is not None:
+            here &= pl.col("hour") < each.effective_to
+        found |= (here & (pl.col("region") == each.region)) if each.region else here
+    return found
+
+
 def _grid(each: Provisioned, start: datetime, end: datetime) -> pl.DataFrame:
     """Every hour that is paid, the first and last one as far as they are."""
     found, cursor = [], start

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from streams.catalog.book import Book
-from streams.catalog.capacity import Capacity, capacity
+from streams.catalog.capacity import Capacity, capacity, paid_by_hour
 from streams.catalog.commitments import Agreements, Commitment
 from streams.catalog.credits import free_units, volume_credits
 from streams.catalog.usage_frames import (
@@ -71,7 +71,8 @@ class Position:
 def position(usage: pl.DataFrame, agreements: Agreements, book: Book, since: datetime, at: datetime) -> Position:
     """usage: USAGE from `needed_from` on. Periods that hold some of [since, at], by what was used before `at`."""
     rows = gathered(usage, at)
-    quotas, billed = free_units(rows, agreements.quotas, since, at)
+    metered = rows.filter(~paid_by_hour(agreements.provisioned))
+    quotas, billed = free_units(metered, agreements.quotas, since, at)
     return Position(
         drawdowns(billed, agreements.commitments, since, at),
         quotas,

@@ -107,10 +107,10 @@ def test_credit_free_units_discount_and_capacity_are_counted_from_what_is_stored
     assert (credit["used"], credit["left"], credit["overage"]) == ("0.0008", "0", "0.000075")
     assert credit["ran_out"] == datetime.fromtimestamp((START + 2 * HOUR) / 1000, UTC).isoformat()
     assert (code, credit["state"], found["pressing"][0]["id"]) == (1, "exhausted", "credit")
-    assert credit["unpriced_quantity"] == 240
+    assert credit["unpriced_quantity"] == 120  # what the capacity served is paid by the hour
     quotas = [(q["currency"], q["used"], q["free"], q["credit"]) for q in found["quotas"]]
-    assert quotas == [("USD", 60, 10, "0.0001"), (None, 40, 0, "0")]
-    assert (bulk["volume"], bulk["credit"], bulk["unpriced_quantity"]) == ("300", "0.0000375", 200)
+    assert quotas == [("USD", 60, 10, "0.0001"), (None, 20, 0, "0")]
+    assert (bulk["volume"], bulk["credit"], bulk["unpriced_quantity"]) == ("300", "0.0000375", 100)
     assert (ptu["tokens"], ptu["spilled"], ptu["capacity"], ptu["utilisation"]) == (120, 360, 240, "0.5")
     assert (ptu["spillover"], ptu["cost"], ptu["per_million"]) == ("0.75", "0.00096", "8")
     assert [hour["tokens"] for hour in found["hours"]] == [0, 0, 0, 120]
@@ -123,7 +123,7 @@ def test_people_see_bars_and_what_runs_out(settings: Settings) -> None:
     assert code == 1
     assert "████████████████████ 100.0 %" in text
     assert "used up in the hour of" in text
-    assert "240 units without a price are not counted" in text
+    assert "120 units without a price are not counted" in text
 
 
 def test_slices_have_one_row_a_price_and_names_only_where_they_are_asked_for(stored: Client) -> None:
