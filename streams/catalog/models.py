@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from streams.catalog.calendars import Calendar as Calendar  # noqa: PLC0414 - who reads budgets finds it here
+from streams.catalog.commitments import Agreements
 from streams.catalog.decided import Decided
 from streams.catalog.money import Currency, Money
-from streams.catalog.prices import Alias, Factor, FxRate, Price, Schedule, Seller, zone
+from streams.catalog.prices import Alias, Factor, FxRate, Price, Schedule, Seller
 from streams.catalog.registries import Registries, is_attribute
 
 DIMENSIONS = (
@@ -34,20 +36,6 @@ class Tenant(Decided):
     name: str = ""
     accountable: str = ""
     currency: Currency | None = None  # into which costs are converted, beside what they were priced in
-
-
-class Calendar(Decided):
-    """A period of the calendar in an IANA zone."""
-
-    kind: Literal["calendar"] = "calendar"
-    every: Literal["hour", "day", "week", "month", "quarter"]
-    zone: str = "UTC"
-    week_start: Literal["monday", "sunday"] = "monday"
-
-    @model_validator(mode="after")
-    def _zone_exists(self) -> "Calendar":
-        zone(self.zone)
-        return self
 
 
 class Rolling(Decided):
@@ -94,7 +82,7 @@ class Rule(Decided):
     severity: Literal["info", "warning", "critical"] = "warning"
 
 
-class Catalog(Registries):
+class Catalog(Registries, Agreements):
     """Everything that people decide, at one version."""
 
     tenants: tuple[Tenant, ...] = ()

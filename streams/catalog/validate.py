@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import groupby, pairwise
 
+from streams.catalog.commitments import agreement_problems
 from streams.catalog.models import Catalog
 from streams.catalog.prices import FxRate, Price
 from streams.catalog.registries import MOST_REQUIRED
@@ -29,7 +30,8 @@ def problems(catalog: Catalog) -> list[str]:
     found += _names(catalog)
     for (base, quote), rates in groupby(sorted(catalog.rates, key=_pair), key=_pair):
         found += _overlaps(f"rates {base}/{quote}", [(r.rate_id, r.effective_from, r.effective_to) for r in rates])
-    for kind in ("tenants", "budgets", "rules", "schedules", "factors"):
+    of_periods = ("commitments", "quotas", "volumes", "provisioned")
+    for kind in ("tenants", "budgets", "rules", "schedules", "factors", *of_periods):
         for double, n in Counter(x.id for x in getattr(catalog, kind)).items():
             if n > 1:
                 found.append(f"{kind} {double}: the id is used {n} times; rename one")
@@ -37,7 +39,7 @@ def problems(catalog: Catalog) -> list[str]:
         f"rules {double}: a budget has this id too; rename one, alerts are named by it"
         for double in {b.id for b in catalog.budgets} & {r.id for r in catalog.rules}
     ]
-    return found + _of_registries(catalog)
+    return found + _of_registries(catalog) + agreement_problems(catalog)
 
 
 def _of_registries(catalog: Catalog) -> list[str]:

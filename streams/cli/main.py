@@ -24,6 +24,7 @@ VERBS = (
     "estimate",
     "status",
     "query",
+    "commitments",
     "migrate",
     "topics",
     "worker",

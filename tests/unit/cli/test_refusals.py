@@ -42,6 +42,7 @@ def refused(*arguments: str, **environment: str) -> str:
         ("topics",),
         ("emit", "-"),
         ("tail", "--no-follow"),
+        ("commitments",),
         ("worker", "--stages", "meter"),
         ("rerate", "--unpriced"),
         ("void", "--where", "team=x"),
