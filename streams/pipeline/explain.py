@@ -364,7 +364,11 @@ def _remedy(asked: _Asked, held: Sequence[Cell], book: Book) -> str:
     usual = (("service_tier", "standard"), ("processing", "online"), ("speed", "standard"))
     words |= {name: getattr(sale, name) for name, common in usual if getattr(sale, name) != common}
     lines = ["[[prices]]", *(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in words.items())]
-    lines += ['unit_price = "" # what one unit costs', f"effective_from = {asked.case.at:%Y-%m-%d}T00:00:00Z"]
+    lines += [
+        'unit_price = "" # what one unit costs',
+        'currency = "" # such as USD',
+        f"effective_from = {asked.case.at:%Y-%m-%d}T00:00:00Z",
+    ]
     lines.append('source = "" # where you read it, and when')
     if now:  # with_base leaves the base prices of a model out once a catalog prices it
         lines.insert(

@@ -64,7 +64,8 @@ def test_a_missing_price_is_said_and_named() -> None:
 
 def test_a_tenant_pays_what_its_contract_says_and_the_list_price_stands_beside(tmp_path: Path) -> None:
     (tmp_path / "prices.toml").write_text(
-        '[[prices]]\nprovider = "openai"\nmodel = "m"\nbucket = "input_uncached"\nunit_price = "2"\nsource = "test"\n'
+        '[[prices]]\nprovider = "openai"\nmodel = "m"\nbucket = "input_uncached"\nunit_price = "2"\n'
+        'currency = "USD"\nsource = "test"\n'
         'effective_from = 2026-01-01T00:00:00Z\n[[factors]]\nid = "deal"\nkind = "contract"\nprovider = "openai"\n'
         'model = "*"\ntenant = "acme"\nmultiplier = "0.9"\neffective_from = 2026-01-01T00:00:00Z\nsource = "test"\n'
     )

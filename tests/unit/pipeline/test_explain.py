@@ -155,7 +155,9 @@ def test_the_remedy_is_an_entry_that_lacks_only_what_a_person_must_read() -> Non
     with pytest.raises(CatalogError, match="unit_price: money is ''"):
         parse_files({"prices.toml": line.remedy})
 
-    filled = line.remedy.replace('unit_price = ""', 'unit_price = "0.5"').replace('source = ""', 'source = "the page"')
+    filled = line.remedy
+    for name, value in (("unit_price", "0.5"), ("currency", "USD"), ("source", "the page")):
+        filled = filled.replace(f'{name} = ""', f'{name} = "{value}"')
     [entry] = parse_files({"prices.toml": filled}).prices
     [again] = one(book(price("1"), entry), quantities={"input_uncached": 1}, service_tier=Said("flex")).lines
     assert [p.amount for p in again.parts] == [Decimal("0.5")]
