@@ -226,7 +226,10 @@ class WatchPartition:
         if self.at == self.log.chain.mark or now - self.saved_at < STATE_SECONDS:
             return
         headers = [("base", str(self.log.chain.mark).encode()), ("to", str(self.at).encode())]
-        counted, _ = await self.log.append(self.state.dump(self.unsaved), headers)
+        try:
+            counted, _ = await self.log.append(self.state.dump(self.unsaved), headers)
+        except LogBroken:  # a new owner's snapshot may have trimmed what we stand on; `open` says it if it is worse
+            counted = False
         if not counted:
             raise Superseded(f"usage.state/{self.ports.partition}: somebody else writes it")
         self.unsaved, self.saved_at = set(), now

@@ -160,6 +160,18 @@ async def test_what_was_rated_with_an_older_catalog_after_the_start_is_reported_
     assert cost(world)["m"] == 44 * CENT  # 2 x (8 + 14) cents
 
 
+async def test_a_run_never_works_with_an_older_catalog_than_the_run_before() -> None:
+    world = await rated()
+    stale = await world.ports()  # of a process that has not read the version that comes
+    await world.publish(m="0.05", n="0.03")
+    await apply(await world.ports(), asked("one"))
+
+    report = await apply(stale, asked("two"))
+
+    assert (report.catalog_sequence, report.differences.height) == (3, 0)
+    assert cost(world)["m"] == 120 * CENT
+
+
 async def test_another_run_waits_until_the_open_one_is_finished() -> None:
     world = await rated()
     left = 3
