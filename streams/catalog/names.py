@@ -1,4 +1,7 @@
-"""Which priced model a provider's name means. Distinct names are few, so this is plain Python on them."""
+"""Which priced model a provider's name means. Distinct names are few, so this is plain Python on them.
+
+What names something more exactly wins while it is in force; in the time that it leaves open the next one is asked.
+"""
 
 import re
 from collections import defaultdict
@@ -24,6 +27,7 @@ class Sku(NamedTuple):
 
 
 Matches = Callable[[str], bool]
+Span = tuple[datetime | None, datetime | None]  # [from, to); None = since and for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +41,52 @@ class Names:
     patterns: dict[str, list[tuple[Matches, Sku]]]
 
     def resolve(self, provider: str, model: str) -> list[Sku]:
-        """SKUs that the name means, each in its time; empty when nobody knows it."""
-        name = model.lower()
+        """SKUs that the name means, each in its time, which never overlap; empty when nobody knows it."""
+        name, found, open_ = model.lower(), list[Sku](), list[Span]([(None, None)])
         own = self.provider_of.get(provider, provider)
         for form in dict.fromkeys((name, COMPACT_DATE.sub(r"-\1-\2-\3", name))):
             for seller in (own, *self.sells.get(own, ())):
-                if found := self._at(seller, form):
-                    return found
-        return []
+                for sku in self._at(seller, form):
+                    held = (sku.effective_from, sku.effective_to)
+                    found += [sku._replace(effective_from=a, effective_to=b) for a, b in _both(open_, held)]
+                    open_ = _without(open_, held)
+                    if not open_:
+                        return found
+        return found
 
-    def _at(self, provider: str, name: str) -> list[Sku]:
-        if known := self.models.get((provider, name)):
-            return [Sku(provider, known)]
-        if given := self.exact.get((provider, name)):
-            return given
-        return next(([sku] for matches, sku in self.patterns.get(provider, ()) if matches(name)), [])
+    def _at(self, provider: str, name: str) -> Iterator[Sku]:
+        """Exact aliases, or else the model of that name; then patterns."""
+        given = self.exact.get((provider, name), ())
+        yield from given
+        if not given and (known := self.models.get((provider, name))):
+            yield Sku(provider, known)
+        for matches, sku in self.patterns.get(provider, ()):
+            if matches(name):
+                yield sku
+
+
+def _both(spans: Sequence[Span], held: Span) -> list[Span]:
+    """What of the spans lies in `held`."""
+    found = [(latest(a, held[0]), earliest(b, held[1])) for a, b in spans]
+    return [(a, b) for a, b in found if a is None or b is None or a < b]
+
+
+def _without(spans: Sequence[Span], held: Span) -> list[Span]:
+    """What of the spans lies outside."""
+    start, end = held
+    before = _both(spans, (None, start)) if start is not None else []
+    after = _both(spans, (end, None)) if end is not None else []
+    return [*before, *after]
+
+
+def latest(a: datetime | None, b: datetime | None) -> datetime | None:
+    """Of two starts the later one; None = since ever."""
+    return max(a, b) if a and b else a or b
+
+
+def earliest(a: datetime | None, b: datetime | None) -> datetime | None:
+    """Of two ends the earlier one; None = for ever."""
+    return min(a, b) if a and b else a or b
 
 
 def compile_names(catalog: Catalog) -> Names:
