@@ -1,5 +1,6 @@
-"""Finds the Avro schemas, the SQL and the example catalog, in a checkout or inside an installed wheel."""
+"""Finds the Avro schemas, the SQL and the example catalog, in a checkout or inside an installed wheel; and the cache."""
 
+import os
 from pathlib import Path
 
 _HERE = Path(__file__).parent
@@ -23,3 +24,8 @@ def sql_folder() -> Path:
 def catalog_folder() -> Path:
     """Folder of the example catalog."""
     return _folder("catalog", "deploy/catalog")
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: USAGE_STREAMS_CACHE, or ~/.cache/llm-usage-streams."""
+    return Path(os.environ.get("USAGE_STREAMS_CACHE") or Path.home() / ".cache" / "llm-usage-streams")

@@ -1,8 +1,8 @@
 """Newer base prices after older ones. History stands: what had a price at a moment before the update keeps it.
 
-`succeed` works by groups of prices that compete for the same lines. A group that is the same from the update on stays as it is; of
-one that differs the old entries end at the update and the new ones begin there, or later where the source dates them so. A model
-that nobody knew is priced since the day that its source gives. Names are dated alike.
+`succeed` works by groups of prices that compete for the same lines. A group that is the same from the update on stays as it is;
+of one that differs the old entries end at the update and the new ones begin there, or later where the source dates them so. A
+model that nobody knew is priced since the day that its source gives. Names are dated alike.
 """
 
 from collections import defaultdict
@@ -43,7 +43,9 @@ def as_base(catalog: Catalog) -> Catalog:
     """A catalog as base prices. CatalogError when it decides anything else."""
     others = [n for n in Catalog.model_fields if n not in SECTIONS and getattr(catalog, n)]
     if others or any(p.contract for p in catalog.prices):
-        raise CatalogError(f"base prices: {(*others, 'a contract')[0]} is in them; keep it in your own folder, `apply` it")
+        raise CatalogError(
+            f"base prices: {(*others, 'a contract')[0]} is in them; keep it in your own folder, `apply` it"
+        )
     marked = {n: tuple(e.model_copy(update={"origin": "base"}) for e in getattr(catalog, n)) for n in SECTIONS}
     return catalog.model_copy(update=marked)
 
@@ -78,7 +80,8 @@ def succeed(old: Catalog, new: Catalog, at: datetime) -> Catalog:
     """`old` up to `at`, `new` from then on; `old` itself when nothing differs."""
     schedules, new = _hours(old, new, at)
     prices = tuple(_prices(old, new, {s.id: s for s in schedules}, at))
-    aliases = (*_exact(old, new, at), *_patterns(old, new, at))
+    priced = {_sku(p) for p in prices}  # a model that was only to come may be gone
+    aliases = tuple(a for a in (*_exact(old, new, at), *_patterns(old, new, at)) if (a.provider, a.model) in priced)
     found = Catalog(prices=prices, aliases=aliases, schedules=schedules, sellers=_sellers(old.sellers, new.sellers))
     same = all(set(getattr(found, n)) == set(getattr(old, n)) for n in SECTIONS)
     return old if same else found
@@ -86,20 +89,14 @@ def succeed(old: Catalog, new: Catalog, at: datetime) -> Catalog:
 
 def _hours(old: Catalog, new: Catalog, at: datetime) -> tuple[tuple[Schedule, ...], Catalog]:
     """Schedules of both; one that has changed under its id gets another id, and the new prices name that one."""
-    before = {s.id: s for s in old.schedules}
-    renamed = {
-        s.id: f"{s.id}-{at:%Y%m%d%H%M%S}"
-        for s in new.schedules
-        if s.id in before and _what(before[s.id]) != _what(s)
-    }
-    if renamed:
-        prices = (
-            p.model_copy(update={"schedule": renamed[p.schedule]}) if p.schedule in renamed else p for p in new.prices
-        )
-        hours = (s.model_copy(update={"id": renamed.get(s.id, s.id)}) for s in new.schedules)
-        new = new.model_copy(update={"prices": tuple(prices), "schedules": tuple(hours)})
+    taken, known = {s.id for s in old.schedules}, {_what(s): s.id for s in old.schedules}
+    fresh = {s.id: f"{s.id}-{at:%Y%m%d%H%M%S}" if s.id in taken else s.id for s in new.schedules}
+    named = {s.id: known.get(_what(s), fresh[s.id]) for s in new.schedules}
+    prices = (p.model_copy(update={"schedule": named[p.schedule]}) if p.schedule in named else p for p in new.prices)
+    hours = (s.model_copy(update={"id": named[s.id]}) for s in new.schedules)
+    new = new.model_copy(update={"prices": tuple(prices), "schedules": tuple(hours)})
     used = {p.schedule for p in new.prices}
-    return (*old.schedules, *(s for s in new.schedules if s.id not in before and s.id in used)), new
+    return (*old.schedules, *(s for s in new.schedules if s.id not in taken and s.id in used)), new
 
 
 def _what(schedule: Schedule) -> Schedule:

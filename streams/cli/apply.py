@@ -2,13 +2,16 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import typer
 
-from streams.catalog.base_prices import with_base
+from streams.catalog.base_prices import base_catalog, with_base
 from streams.catalog.models import Catalog
 from streams.catalog.parse import parse_files
+from streams.catalog.update import standing_base
 from streams.cli.running import find_settings
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog, PublishConflict
@@ -44,22 +47,36 @@ def plan(old: Catalog | None, new: Catalog) -> list[str]:
     return lines
 
 
-async def publish(settings: Settings, catalog: Catalog, dry_run: bool, confirm: bool) -> tuple[list[str], int | None]:
-    """The plan, and the published sequence number (None when nothing was published)."""
+async def publish(
+    settings: Settings,
+    catalog: Catalog | Callable[[Catalog | None], Catalog],
+    dry_run: bool,
+    confirm: bool,
+    describe: Callable[[Catalog | None, Catalog], list[str]] = plan,
+) -> tuple[list[str], int | None]:
+    """The plan, and the published sequence number (None when nothing was published). A function makes the catalog from the
+    published one."""
     kafka = KafkaClient(settings.bootstrap)
     try:
         await kafka.producer()
         log = CatalogLog(kafka.log(topics.CATALOG, 0))
         before = await log.refresh()
-        current = log.get(before)
-        lines = plan(current.catalog if current else None, catalog)
+        found = log.get(before)
+        current = found.catalog if found else None
+        wanted = catalog(current) if callable(catalog) else catalog
+        lines = describe(current, wanted)
         if dry_run or not lines:
             return lines, None
         if confirm and not typer.confirm("\n".join([*lines, "publish?"])):
             return lines, None
-        return lines, await log.publish(catalog, expected=before)
+        return lines, await log.publish(wanted, expected=before)
     finally:
         await kafka.close()
+
+
+def based(own: Catalog, published: Catalog | None) -> Catalog:
+    """Own entries over the base that is published: only `catalog update` moves it."""
+    return with_base(own, standing_base(published, base_catalog()))
 
 
 def register(app: typer.Typer) -> None:
@@ -74,7 +91,8 @@ def register(app: typer.Typer) -> None:
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
     ) -> None:
         """Publish a catalog. Example: [bold]usage-streams apply deploy/catalog[/bold]"""
-        catalog = with_base(read_folder(folder)) if base else read_folder(folder)
+        own = read_folder(folder)
+        catalog = partial(based, own) if base else own
         confirm = not yes and sys.stdin.isatty()
         try:
             lines, sequence = asyncio.run(publish(find_settings(bootstrap), catalog, dry_run, confirm))
