@@ -73,7 +73,8 @@ def standing_base(published: Catalog | None, installed: Catalog) -> Catalog:
 
 def updated(published: Catalog, newer: Catalog, at: datetime) -> Catalog:
     """The published catalog with newer base prices from `at` on; own entries stay and win."""
-    return with_base(own_part(published), succeed(base_part(published), newer, at))
+    found = with_base(own_part(published), succeed(base_part(published), newer, at))
+    return published if _same(found, published) else found
 
 
 def succeed(old: Catalog, new: Catalog, at: datetime) -> Catalog:
@@ -83,8 +84,12 @@ def succeed(old: Catalog, new: Catalog, at: datetime) -> Catalog:
     priced = {_sku(p) for p in prices}  # a model that was only to come may be gone
     aliases = tuple(a for a in (*_exact(old, new, at), *_patterns(old, new, at)) if (a.provider, a.model) in priced)
     found = Catalog(prices=prices, aliases=aliases, schedules=schedules, sellers=_sellers(old.sellers, new.sellers))
-    same = all(set(getattr(found, n)) == set(getattr(old, n)) for n in SECTIONS)
-    return old if same else found
+    return old if _same(found, old) else found
+
+
+def _same(a: Catalog, b: Catalog) -> bool:
+    """Whether both say the same, in whatever order; patterns that change places are other ones (`_patterns`)."""
+    return all(set(getattr(a, n)) == set(getattr(b, n)) for n in SECTIONS)
 
 
 def _hours(old: Catalog, new: Catalog, at: datetime) -> tuple[tuple[Schedule, ...], Catalog]:

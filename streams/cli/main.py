@@ -14,7 +14,21 @@ from streams.outside import Away
 from streams.pipeline.chain import LogBroken
 from streams.settings import SettingsError
 
-VERBS = ("up", "demo", "init", "apply", "emit", "price", "status", "query", "migrate", "topics", "worker", "tail")
+VERBS = (
+    "up",
+    "demo",
+    "init",
+    "apply",
+    "catalog",
+    "emit",
+    "price",
+    "status",
+    "query",
+    "migrate",
+    "topics",
+    "worker",
+    "tail",
+)
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 

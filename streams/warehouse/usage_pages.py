@@ -1,4 +1,4 @@
-"""Usage out of the warehouse as frames, page after page in the order of the key: what is read again costs memory of one page."""
+"""Usage out of the warehouse as frames, page after page in the order of the key, so that memory holds one page."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -26,7 +26,7 @@ def count(client: Client, start: datetime, end: datetime) -> int:
         "SELECT count() FROM usage.usage_events WHERE event_time >= {start:DateTime64(3, 'UTC')}"
         " AND event_time < {end:DateTime64(3, 'UTC')}"
     )
-    return int(client.query(asked, parameters={"start": _text(start), "end": _text(end)}).first_row[0])
+    return int(client.query(asked, parameters={"start": _text(start), "end": _text(end)}).result_rows[0][0])
 
 
 def pages(
