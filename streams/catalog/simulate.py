@@ -59,7 +59,11 @@ class Simulation:
 
     def of(self, dimension: str) -> list[tuple[str | None, str, Tally]]:
         """Value, currency and tally; the largest difference first, then the largest cost."""
-        found = [(value, currency, t) for (d, value, currency), t in self.tallies.items() if d == dimension]
+        found = [
+            (value, currency, t)
+            for (d, value, currency), t in self.tallies.items()
+            if d == dimension and (t.events or currency != UNKNOWN)  # what becomes unpriced is told beside its currency
+        ]
         return sorted(found, key=lambda r: (-abs(r[2].difference), -r[2].current, r[0] or "", r[1]))
 
 

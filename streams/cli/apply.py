@@ -1,6 +1,7 @@
 """`usage-streams apply PATH`: check a catalog folder, show what would change, publish it as one version."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -40,7 +41,7 @@ def plan(old: Catalog | None, new: Catalog) -> list[str]:
         after, before = getattr(new, name), getattr(old, name) if old else ()
         if not isinstance(after, tuple | list):
             continue
-        a, b = ({x.model_dump_json() for x in items} for items in (after, before))
+        a, b = ({json.dumps(x.model_dump(mode="json"), sort_keys=True) for x in items} for items in (after, before))
         added, removed = a - b, b - a
         if added or removed:
             lines.append(f"{name}: +{len(added)} -{len(removed)}")
