@@ -1,9 +1,11 @@
 """create_app(settings, stage): a stage as a Faust app, wired; connects to nothing until it is started."""
 
+import time
 from typing import Any
 
 import faust
 
+from streams import metrics
 from streams.agents.meter import create_meter
 from streams.agents.warehouse import create_warehouse
 from streams.agents.watch import create_watch
@@ -49,6 +51,7 @@ def create_app(settings: Settings, stage: str) -> Any:
     match stage:
         case "meter":
             create_meter(app, settings, kafka, catalogs)
+            _tell_age(app, catalogs)
         case "watch":
             create_watch(app, settings, kafka, catalogs)
         case "warehouse":
@@ -56,3 +59,12 @@ def create_app(settings: Settings, stage: str) -> Any:
         case _:
             raise ValueError(f"stage {stage}: unknown; choose from {', '.join(STAGES)}")
     return app
+
+
+def _tell_age(app: Any, catalogs: CatalogLog) -> None:
+    """The age of the catalog as a metric; the meter reads what is published every second."""
+
+    @app.timer(1.0)  # type: ignore[untyped-decorator]  # faust has no types
+    async def tell_age() -> None:
+        if catalogs.sequence:
+            metrics.CATALOG_AGE.set(max(0.0, time.time() - catalogs.published_ms[catalogs.sequence] / 1000))

@@ -20,3 +20,4 @@ SEEN_BYTES = Gauge("usage_seen_bytes", "Memory of the ids that are remembered.",
 SEEN_IDS = Gauge("usage_seen_ids", "Ids that are remembered.", ["partition"])
 GAPS = Counter("usage_totals_gaps_total", "Totals messages that did not follow the one before; healed from the ledger.")
 STALE_FETCHES = Counter("usage_stale_fetches_total", "Fetches thrown away since the position moved under them.")
+CATALOG_AGE = Gauge("usage_catalog_age_seconds", "Time since the newest version of the catalog was published.")

@@ -1,5 +1,6 @@
-"""Finds the Avro schemas, the SQL, the example catalog and other examples, in a checkout or inside an installed wheel."""
+"""Finds the Avro schemas, the SQL and the examples, in a checkout or inside an installed wheel; and the cache."""
 
+import os
 from pathlib import Path
 
 _HERE = Path(__file__).parent
@@ -28,3 +29,8 @@ def catalog_folder() -> Path:
 def examples_folder() -> Path:
     """Folder of examples that are no part of a catalog."""
     return _folder("examples", "deploy/examples")
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: USAGE_STREAMS_CACHE, or ~/.cache/llm-usage-streams."""
+    return Path(os.environ.get("USAGE_STREAMS_CACHE") or Path.home() / ".cache" / "llm-usage-streams")

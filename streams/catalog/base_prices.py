@@ -82,7 +82,7 @@ def base_catalog() -> Catalog:
         name = RENAMED.get(provider.id, provider.id)
         sells = tuple(RENAMED.get(p, p) for p in provider.fallback_model_providers or ())
         if sells or name in OTHER_NAMES:
-            sellers.append(Seller(provider=name, names=OTHER_NAMES.get(name, ()), sells=sells))
+            sellers.append(Seller(provider=name, names=OTHER_NAMES.get(name, ()), sells=sells, origin="base"))
         for model in provider.models:
             url = (provider.pricing_urls or [""])[0]
             found = list(_prices(name, model, source, url, schedules))
@@ -128,11 +128,11 @@ def _aliases(provider: str, model: Any) -> Iterator[Alias]:
     for clause in clauses:
         if isinstance(clause, types.ClauseEquals):
             if clause.equals.lower() != model.id.lower():
-                yield Alias(provider=provider, alias=clause.equals, model=model.id)
+                yield Alias(provider=provider, alias=clause.equals, model=model.id, origin="base")
         elif isinstance(clause, types.ClauseStartsWith):
-            yield Alias(provider=provider, alias=clause.starts_with, model=model.id, match="prefix")
+            yield Alias(provider=provider, alias=clause.starts_with, model=model.id, match="prefix", origin="base")
         else:
-            yield Alias(provider=provider, alias=_pattern(clause), model=model.id, match="regex")
+            yield Alias(provider=provider, alias=_pattern(clause), model=model.id, match="regex", origin="base")
 
 
 def _pattern(clause: Any) -> str:
@@ -176,6 +176,7 @@ def _prices(provider: str, model: Any, source: str, url: str, schedules: dict[st
         "source": source,
         "source_url": url,
         "free": model.id.endswith(":free"),
+        "origin": "base",
     }
     stretches = list(_stretches(model.prices, schedules))
     for stretch in stretches:
@@ -274,7 +275,7 @@ def _schedule(constraint: Any, schedules: dict[str, Schedule]) -> str:
     """The id of the hours, added where they are new."""
     start, end = (_utc(t) for t in (constraint.start_time, constraint.end_time))
     name = f"utc-{start:%H%M}-{end:%H%M}"
-    schedules.setdefault(name, Schedule(id=name, hours=(Hours(start=start, end=end),)))
+    schedules.setdefault(name, Schedule(id=name, hours=(Hours(start=start, end=end),), origin="base"))
     return name
 
 

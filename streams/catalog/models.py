@@ -75,11 +75,26 @@ class Budget(Decided):
 
 
 class Rule(Decided):
-    """An alert rule by kind; the first kind is `unpriced`: usage without a price in force."""
+    """An alert rule by kind.
+
+    unpriced:     usage without a price in force
+    catalog_age:  no version of the catalog was published for `days`
+    price_change: `catalog update` takes a vendor's other price; `percent` of change at least
+    """
 
     id: str = Field(pattern="^[a-z0-9][a-z0-9-]*$")
-    kind: Literal["unpriced"]
+    kind: Literal["unpriced", "catalog_age", "price_change"]
     severity: Literal["info", "warning", "critical"] = "warning"
+    days: int | None = Field(None, ge=1, le=3650)
+    percent: Money | None = None
+
+    @model_validator(mode="after")
+    def _holds(self) -> "Rule":
+        if (self.kind == "catalog_age") != (self.days is not None):
+            raise ValueError(f"rule {self.id}: days belong to catalog_age, and only there; write days = 30")
+        if self.percent is not None and self.kind != "price_change":
+            raise ValueError(f"rule {self.id}: percent belongs to price_change; leave it out")
+        return self
 
 
 class Catalog(Registries, Agreements):

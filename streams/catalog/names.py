@@ -1,4 +1,7 @@
-"""Which priced model a provider's name means. Distinct names are few, so this is plain Python on them."""
+"""Which priced model a provider's name means. Distinct names are few, so this is plain Python on them.
+
+What names something more exactly wins while it is in force; in the time that it leaves open the next one is asked.
+"""
 
 import re
 from collections import defaultdict
@@ -23,23 +26,24 @@ class Sku(NamedTuple):
     effective_to: datetime | None = None
 
 
-class Meaning(NamedTuple):
-    """SKUs that a name means, each in its time, and how that is known; empty when nobody knows it.
+class Way(NamedTuple):
+    """One SKU that a name means, and how that is known.
 
-    how:    model (the name of a priced model), alias, pattern; empty when nobody knows the name
+    how:    model (the name of a priced model), alias or pattern
     seller: whose prices these are: the provider, or one whose models it sells
     form:   the name as it was compared: in lower case, a compact date spelt out
     by:     the pattern
     """
 
-    skus: list[Sku]
-    how: str = ""
-    seller: str = ""
-    form: str = ""
+    sku: Sku
+    how: str
+    seller: str
+    form: str
     by: str = ""
 
 
 Matches = Callable[[str], bool]
+Span = tuple[datetime | None, datetime | None]  # [from, to); None = since and for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +57,59 @@ class Names:
     patterns: dict[str, list[tuple[str, Matches, Sku]]]
 
     def resolve(self, provider: str, model: str) -> list[Sku]:
-        """SKUs that the name means, each in its time; empty when nobody knows it."""
-        return self.meaning(provider, model).skus
+        """SKUs that the name means, each in its time, which never overlap; empty when nobody knows it."""
+        return [way.sku for way in self.meaning(provider, model)]
 
-    def meaning(self, provider: str, model: str) -> Meaning:
-        """What the name means, and how that is known."""
-        name = model.lower()
+    def meaning(self, provider: str, model: str) -> list["Way"]:
+        """The same, and how each is known."""
+        name, found, open_ = model.lower(), list[Way](), list[Span]([(None, None)])
         own = self.provider_of.get(provider, provider)
         for form in dict.fromkeys((name, COMPACT_DATE.sub(r"-\1-\2-\3", name))):
             for seller in (own, *self.sells.get(own, ())):
-                if known := self.models.get((seller, form)):
-                    return Meaning([Sku(seller, known)], "model", seller, form)
-                if given := self.exact.get((seller, form)):
-                    return Meaning(given, "alias", seller, form)
-                for pattern, matches, sku in self.patterns.get(seller, ()):
-                    if matches(form):
-                        return Meaning([sku], "pattern", seller, form, pattern)
-        return Meaning([])
+                for sku, how, by in self._at(seller, form):
+                    held = (sku.effective_from, sku.effective_to)
+                    for start, end in _both(open_, held):
+                        dated = sku._replace(effective_from=start, effective_to=end)
+                        found.append(Way(dated, how, seller, form, by))
+                    open_ = _without(open_, held)
+                    if not open_:
+                        return found
+        return found
+
+    def _at(self, provider: str, name: str) -> Iterator[tuple[Sku, str, str]]:
+        """Exact aliases, or else the model of that name; then patterns. Each with how, and the pattern."""
+        given = self.exact.get((provider, name), ())
+        for sku in given:
+            yield sku, "alias", ""
+        if not given and (known := self.models.get((provider, name))):
+            yield Sku(provider, known), "model", ""
+        for pattern, matches, sku in self.patterns.get(provider, ()):
+            if matches(name):
+                yield sku, "pattern", pattern
+
+
+def _both(spans: Sequence[Span], held: Span) -> list[Span]:
+    """What of the spans lies in `held`."""
+    found = [(latest(a, held[0]), earliest(b, held[1])) for a, b in spans]
+    return [(a, b) for a, b in found if a is None or b is None or a < b]
+
+
+def _without(spans: Sequence[Span], held: Span) -> list[Span]:
+    """What of the spans lies outside."""
+    start, end = held
+    before = _both(spans, (None, start)) if start is not None else []
+    after = _both(spans, (end, None)) if end is not None else []
+    return [*before, *after]
+
+
+def latest(a: datetime | None, b: datetime | None) -> datetime | None:
+    """Of two starts the later one; None = since ever."""
+    return max(a, b) if a and b else a or b
+
+
+def earliest(a: datetime | None, b: datetime | None) -> datetime | None:
+    """Of two ends the earlier one; None = for ever."""
+    return min(a, b) if a and b else a or b
 
 
 def compile_names(catalog: Catalog) -> Names:

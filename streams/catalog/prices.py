@@ -16,6 +16,7 @@ from streams.catalog.money import MAX_SCALE, MAX_UNIT_PRICE, Currency, Money, sc
 from streams.tokens.dialects import BUCKETS
 
 Name = Annotated[str, Field(min_length=1, max_length=256)]
+Origin = Literal["own", "base"]  # base: came with the product, and moves by `catalog update` alone
 # Units that no dialect counts and events bring as quantities of their own.
 UNITS = {
     "requests", "images", "pages", "annotated_pages", "search_units", "classifications", "web_searches", "web_fetches",
@@ -91,6 +92,7 @@ class Price(Sold):
     source: Name
     source_url: str = ""
     checked: date | None = None  # the day on which somebody read the source
+    origin: Origin = "own"
 
     @property
     def each(self) -> Decimal:
@@ -187,6 +189,7 @@ class Schedule(Decided):
     hours: tuple[Hours, ...] = Field(min_length=1)
     weekdays: tuple[Annotated[int, Field(ge=1, le=7)], ...] = (1, 2, 3, 4, 5, 6, 7)  # ISO: 1 is Monday
     holidays: tuple[date, ...] = ()
+    origin: Origin = "own"
 
     @model_validator(mode="after")
     def _zone_exists(self) -> "Schedule":
@@ -203,6 +206,7 @@ class Alias(Decided):
     match: Literal["exact", "prefix", "regex"] = "exact"
     effective_from: AwareDatetime | None = None
     effective_to: AwareDatetime | None = None
+    origin: Origin = "own"
 
 
 class Seller(Decided):
@@ -211,6 +215,7 @@ class Seller(Decided):
     provider: Name
     names: tuple[Name, ...] = ()
     sells: tuple[Name, ...] = ()
+    origin: Origin = "own"
 
 
 class FxRate(Dated):

@@ -1,14 +1,18 @@
 """`usage-streams apply PATH`: check a catalog folder, show what would change, publish it as one version."""
 
 import asyncio
+import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import typer
 
-from streams.catalog.base_prices import with_base
+from streams.catalog.base_prices import base_catalog, with_base
 from streams.catalog.models import Catalog
 from streams.catalog.parse import parse_files
+from streams.catalog.update import standing_base
 from streams.cli.running import find_settings
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog, PublishConflict
@@ -37,29 +41,43 @@ def plan(old: Catalog | None, new: Catalog) -> list[str]:
         after, before = getattr(new, name), getattr(old, name) if old else ()
         if not isinstance(after, tuple | list):
             continue
-        a, b = ({x.model_dump_json() for x in items} for items in (after, before))
+        a, b = ({json.dumps(x.model_dump(mode="json"), sort_keys=True) for x in items} for items in (after, before))
         added, removed = a - b, b - a
         if added or removed:
             lines.append(f"{name}: +{len(added)} -{len(removed)}")
     return lines
 
 
-async def publish(settings: Settings, catalog: Catalog, dry_run: bool, confirm: bool) -> tuple[list[str], int | None]:
-    """The plan, and the published sequence number (None when nothing was published)."""
+async def publish(
+    settings: Settings,
+    catalog: Catalog | Callable[[Catalog | None], Catalog],
+    dry_run: bool,
+    confirm: bool,
+    describe: Callable[[Catalog | None, Catalog], list[str]] = plan,
+) -> tuple[list[str], int | None]:
+    """The plan, and the published sequence number (None when nothing was published). A function makes the catalog from the
+    published one."""
     kafka = KafkaClient(settings.bootstrap)
     try:
         await kafka.producer()
         log = CatalogLog(kafka.log(topics.CATALOG, 0))
         before = await log.refresh()
-        current = log.get(before)
-        lines = plan(current.catalog if current else None, catalog)
+        found = log.get(before)
+        current = found.catalog if found else None
+        wanted = catalog(current) if callable(catalog) else catalog
+        lines = describe(current, wanted)
         if dry_run or not lines:
             return lines, None
         if confirm and not typer.confirm("\n".join([*lines, "publish?"])):
             return lines, None
-        return lines, await log.publish(catalog, expected=before)
+        return lines, await log.publish(wanted, expected=before)
     finally:
         await kafka.close()
+
+
+def based(own: Catalog, published: Catalog | None) -> Catalog:
+    """Own entries over the base that is published: only `catalog update` moves it."""
+    return with_base(own, standing_base(published, base_catalog()))
 
 
 def register(app: typer.Typer) -> None:
@@ -74,7 +92,8 @@ def register(app: typer.Typer) -> None:
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
     ) -> None:
         """Publish a catalog. Example: [bold]usage-streams apply deploy/catalog[/bold]"""
-        catalog = with_base(read_folder(folder)) if base else read_folder(folder)
+        own = read_folder(folder)
+        catalog = partial(based, own) if base else own
         confirm = not yes and sys.stdin.isatty()
         try:
             lines, sequence = asyncio.run(publish(find_settings(bootstrap), catalog, dry_run, confirm))

@@ -19,6 +19,7 @@ VERBS = (
     "demo",
     "init",
     "apply",
+    "catalog",
     "emit",
     "price",
     "estimate",

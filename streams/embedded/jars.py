@@ -4,12 +4,13 @@ The lock holds `sha256  file` a line and no address. Afterwards the cache is com
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import jgo
+
+from streams.resources import cache_folder
 
 LOCK = Path(__file__).with_name("kafka-jars.lock")
 ENDPOINT = "org.apache.kafka:kafka_2.13:4.1.1+org.slf4j:slf4j-simple:1.7.36"
@@ -19,11 +20,6 @@ Say = Callable[[str], None]
 
 class JarsUnusable(Exception):
     """The jars are not what the lock says."""
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: USAGE_STREAMS_CACHE, or ~/.cache/llm-usage-streams."""
-    return Path(os.environ.get("USAGE_STREAMS_CACHE") or Path.home() / ".cache" / "llm-usage-streams")
 
 
 def locked() -> dict[str, str]:

@@ -48,6 +48,7 @@ class CatalogLog:
         self._bodies: dict[int, tuple[str, bytes]] = {}
         self._compiled: dict[int, Published] = {}
         self.streams: dict[str, str] = {}
+        self.published_ms: dict[int, int] = {}  # sequence -> when the broker took that version
         self._turn = asyncio.Lock()
 
     @property
@@ -81,6 +82,7 @@ class CatalogLog:
             manifest = json.loads(value)
             body = zlib.decompress(b"".join(self._parts[digest] for digest in manifest["parts"]))
             self._bodies[sequence] = manifest["version"], body
+            self.published_ms[sequence] = message.timestamp
 
     def get(self, sequence: int) -> Published | None:
         """That version, compiled once; None when this log does not hold it yet."""

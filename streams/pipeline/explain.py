@@ -15,7 +15,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from streams.catalog.book import SAME_RATE, Book, Cell, Sale
-from streams.catalog.names import Meaning, Sku
+from streams.catalog.names import Sku, Way
 from streams.catalog.prices import Schedule
 from streams.pipeline.select import PROCESSINGS, TIERS, UNIT
 
@@ -108,14 +108,14 @@ class Explanation:
 def explain(case: Case, book: Book) -> Explanation:
     """Every decision behind the cost of this event."""
     sale, facts = sold(case)
-    meant = book.names.meaning(sale.provider, sale.model)
+    meant = book.names.resolve(sale.provider, sale.model)
     whole = sum(n for bucket, n in case.quantities.items() if bucket.startswith("input_"))
     lines = tuple(
         _line(_Asked(case, sale, meant, whole, bucket, quantity), book)
         for bucket, quantity in sorted(case.quantities.items())
         if quantity > 0
     )
-    skus = tuple(f"{sku.provider}/{sku.model}" for sku in meant.skus)
+    skus = tuple(f"{sku.provider}/{sku.model}" for sku in meant)
     return Explanation(understood(case.provider, case.model, book), skus, facts, case.at, whole, lines)
 
 
@@ -152,20 +152,22 @@ def understood(provider: str, model: str, book: Book) -> str:
     meant = book.names.meaning(provider, model)
     own = book.names.provider_of.get(provider, provider)
     also = f"{provider} is another name of {own}; " if own != provider else ""
-    if not meant.skus:
+    if not meant:
         known = sorted({name for sold_by, name in book.names.models if sold_by == own})
         if not known:
             near = get_close_matches(own, sorted({p for p, _ in book.names.models}), 3)
             return f"{also}provider {own} has no prices" + (f"; is it {' or '.join(near)}?" if near else "")
         near = get_close_matches(model.lower(), known, 3)
         return f"{also}{own} has no model or alias {model}" + (f"; is it {' or '.join(near)}?" if near else "")
-    form = f", compared as {meant.form}" if meant.form != model else ""
-    how = {"model": "the name of a priced model", "alias": "an alias", "pattern": f"matched by the {meant.by}"}[
-        meant.how
-    ]
-    sells = f"; {own} has no price of its own and sells at the prices of {meant.seller}" if meant.seller != own else ""
-    means = ", ".join(f"{s.provider}/{s.model}{_while(s)}" for s in meant.skus)
-    return f"{also}{model} is {how}{form}, it means {means}{sells}"
+    return f"{also}{model} is " + "; then ".join(_known(way, own, model) for way in meant)
+
+
+def _known(way: Way, own: str, model: str) -> str:
+    """One SKU that the name means, and how that is known."""
+    form = f", compared as {way.form}" if way.form != model else ""
+    how = {"model": "the name of a priced model", "alias": "an alias", "pattern": f"matched by the {way.by}"}[way.how]
+    sells = f"; {own} has no price of its own and sells at the prices of {way.seller}" if way.seller != own else ""
+    return f"{how}{form}, it means {way.sku.provider}/{way.sku.model}{_while(way.sku)}{sells}"
 
 
 def _while(sku: Sku) -> str:
@@ -183,7 +185,7 @@ class _Asked(NamedTuple):
 
     case: Case
     sale: Sale
-    meant: Meaning
+    meant: Sequence[Sku]
     whole: int
     bucket: str
     quantity: int
@@ -191,7 +193,7 @@ class _Asked(NamedTuple):
 
 def _line(asked: _Asked, book: Book) -> Line:
     rejected, held = list[Rejected](), list[Cell]()
-    for sku in asked.meant.skus:
+    for sku in asked.meant:
         for i in book.places.get((sku.provider, sku.model), range(0)):
             cell = book.cells[i]
             if cell.bucket == asked.bucket:
@@ -324,9 +326,9 @@ def _why(asked: _Asked, parts: Sequence[Part], held: int, book: Book) -> list[st
     return why
 
 
-def _copied(cell: Cell, other: str, meant: Meaning, book: Book) -> bool:
+def _copied(cell: Cell, other: str, meant: Sequence[Sku], book: Book) -> bool:
     """Whether the entry is that of another bucket, standing in."""
-    places = [i for sku in meant.skus for i in book.places.get((sku.provider, sku.model), range(0))]
+    places = [i for sku in meant for i in book.places.get((sku.provider, sku.model), range(0))]
     return any(book.cells[i].bucket == other and book.cells[i].price_id == cell.price_id for i in places)
 
 
@@ -339,10 +341,10 @@ def _undecided(held: Sequence[Cell]) -> str:
 def _why_not(asked: _Asked, held: Sequence[Cell], book: Book) -> list[str]:
     if held:
         return [_undecided(held)]
-    if not asked.meant.skus:
+    if not asked.meant:
         return ["nobody knows this model"]
-    have = {book.cells[i].bucket for s in asked.meant.skus for i in book.places.get((s.provider, s.model), range(0))}
-    models = ", ".join(f"{s.provider}/{s.model}" for s in asked.meant.skus)
+    have = {book.cells[i].bucket for s in asked.meant for i in book.places.get((s.provider, s.model), range(0))}
+    models = ", ".join(f"{s.provider}/{s.model}" for s in asked.meant)
     if asked.bucket not in have:
         return [f"{models} has no entry for {asked.bucket}; it has {', '.join(sorted(have - SAME_RATE.keys()))}"]
     return ["no entry holds"]
@@ -353,7 +355,7 @@ def _remedy(asked: _Asked, held: Sequence[Cell], book: Book) -> str:
     if held:
         return "make one of them more specific, or end it with effective_to"
     now = [
-        s for s in asked.meant.skus
+        s for s in asked.meant
         if (s.effective_from is None or s.effective_from <= asked.case.at)
         and (s.effective_to is None or asked.case.at < s.effective_to)
     ]  # fmt: skip

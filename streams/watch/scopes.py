@@ -32,9 +32,12 @@ class Watched:
 
 
 def watched(catalog: Catalog) -> dict[str, Watched]:
-    """By id: every budget, and every rule. A rule `unpriced` allows no event of a day without a price, per model."""
+    """By id: every budget, and every rule about usage. `unpriced` allows no event of a day without a price, per model.
+
+    Rules about the catalog itself are in watch/catalog_alerts.py.
+    """
     found = {b.id: Watched("budget", b) for b in catalog.budgets}
-    for rule in catalog.rules:
+    for rule in (r for r in catalog.rules if r.kind == "unpriced"):
         budget = Budget(
             id=rule.id,
             each=("provider", "model"),

@@ -28,9 +28,13 @@ def settings() -> Iterator[str]:
 def commands() -> Iterator[str]:
     if not main.app.registered_commands:
         main.mount()
-    for command in main.app.registered_commands:
-        text = " ".join((command.callback.__doc__ or "").split())
-        yield f"| `{command.name}` | {text.partition(' Example:')[0]} |"
+    groups = [
+        (f"{g.name} ", g.typer_instance.registered_commands) for g in main.app.registered_groups if g.typer_instance
+    ]
+    for prefix, found in [("", main.app.registered_commands), *groups]:
+        for command in found:
+            text = " ".join((command.callback.__doc__ or "").split())
+            yield f"| `{prefix}{command.name}` | {text.partition(' Example:')[0]} |"
 
 
 def named_metrics() -> Iterator[str]:

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from streams.cli import main
+from streams.resources import catalog_folder
 from tests.support.events import event
 
 if not main.app.registered_commands:
@@ -140,3 +141,51 @@ def test_a_correction_that_is_not_said_whole_is_refused_before_anything_is_asked
 
     assert said.exit_code == 2
     assert message in " ".join(said.output.replace("│", " ").split())
+
+
+def test_every_verb_of_catalog_has_help_with_an_example() -> None:
+    for name in ("lint", "update", "diff", "show"):
+        said = run.invoke(main.app, ["catalog", name, "--help"])
+        assert f"Example: usage-streams catalog {name}" in " ".join(said.output.split())
+
+
+def test_the_example_catalog_has_nothing_to_mend_but_says_what_it_hides() -> None:
+    said = run.invoke(main.app, ["catalog", "lint", str(catalog_folder())])
+
+    assert {line.partition(":")[0] for line in said.stdout.splitlines()} <= {"note", "warning"}
+    assert "own prices hide" in said.stdout
+
+
+def test_lint_lists_every_slip_of_a_catalog_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[[prices]]\nunit_price = 0.5\n[[budgets]]\nid = "B"\n')
+
+    said = run.invoke(main.app, ["catalog", "lint", str(tmp_path), "--json"])
+
+    found = json.loads(said.stdout)["findings"]
+    assert said.exit_code == 1
+    assert {f["kind"] for f in found} == {"problem"}
+    assert any("money is a float: 0.5" in f["said"] for f in found)
+
+
+def test_lint_lists_where_another_list_disagrees(tmp_path: Path) -> None:
+    theirs = tmp_path / "list.json"
+    theirs.write_text('{"gpt-5-mini": {"litellm_provider": "openai", "input_cost_per_token": 5e-07}}')
+
+    said = run.invoke(main.app, ["catalog", "lint", str(catalog_folder()), "--against", str(theirs), "--json"])
+
+    [row] = json.loads(said.stdout)["different"]
+    assert said.exit_code == 1
+    assert (row["bucket"], row["ours"], row["theirs"], row["ratio"]) == (
+        "input_uncached", "0.00000025", "0.0000005", "2.0000"
+    )  # fmt: skip
+
+
+def test_show_says_what_a_model_costs_by_any_of_its_names_and_that_a_stranger_has_no_price() -> None:
+    asked = ["catalog", "show", "--catalog", str(catalog_folder()), "--json", "--provider", "openai", "--model"]
+
+    known = json.loads(run.invoke(main.app, [*asked, "gpt-4o-2024-08-06"]).stdout)
+    unknown = run.invoke(main.app, [*asked, "unheard-of"])
+
+    assert {"input_uncached", "output_visible"} <= {p["bucket"] for p in known}
+    assert (unknown.exit_code, json.loads(unknown.stdout)) == (1, [])
+    assert "no price in force" in unknown.stderr

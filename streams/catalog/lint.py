@@ -1,0 +1,128 @@
+"""What a catalog holds and yet should not pass review: cells that are missing, sources nobody has read for long. Pure.
+
+A cell that is missing is not a slip that can be refused: it is usage without a price. So it is a finding, not a problem.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Literal, NamedTuple
+
+from streams.catalog.book import SAME_RATE, expanded
+from streams.catalog.changes import holds
+from streams.catalog.models import Catalog
+from streams.catalog.prices import Price
+
+STALE_DAYS = 90
+Class = tuple[str, str, str, str]
+STANDARD: Class = ("standard", "online", "standard", "")
+Span = tuple[int, int | None]
+
+
+class Finding(NamedTuple):
+    """One thing to look at. A `note` is worth knowing and needs no change."""
+
+    kind: Literal["problem", "missing", "stale", "hidden", "disagreement"]
+    subject: str
+    said: str
+    level: Literal["error", "warning", "note"] = "warning"
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.said}"
+
+
+def lint(own: Catalog, at: datetime, base: Catalog | None = None) -> list[Finding]:
+    """Findings on own entries; `base` is what they hide."""
+    return [*missing(own, at), *stale(own, at), *(hidden(own, base, at) if base else ())]
+
+
+def missing(catalog: Catalog, at: datetime) -> Iterator[Finding]:
+    """Cells (band x bucket) that a class of service lacks although its standard class or another of its bands has them."""
+    of_sku = defaultdict[tuple[str, str], dict[Class, list[Price]]](dict)
+    for price in _offered(catalog, at):
+        service: Class = (price.service_tier, price.processing, price.speed, price.region)
+        of_sku[price.provider, price.model].setdefault(service, []).append(price)
+    for (provider, model), classes in of_sku.items():
+        standard = {p.bucket for p in classes.get(STANDARD, ())}
+        for service, prices in classes.items():
+            if service[3]:
+                continue  # what no region says is said by the cells without one
+            wanted = standard | {p.bucket for p in prices}
+            for band in _bands(prices):
+                there = {p.bucket for p in prices if p.context_from <= band[0] and _reaches(p, band[1])}
+                there |= {b for b, other in SAME_RATE.items() if other in there}
+                if lacks := sorted(wanted - there):
+                    said = f"no price for {', '.join(lacks)}{_named(service, band)}; add it, or such usage is unpriced"
+                    yield Finding("missing", f"prices {provider}/{model}", said)
+
+
+def _offered(catalog: Catalog, at: datetime) -> Iterator[Price]:
+    """List prices of tokens that hold then outside special hours, those that factors make included."""
+    for price, _, _ in expanded(catalog):
+        tokens = price.bucket.startswith(("input_", "output_"))
+        if tokens and holds(price, at) and not price.contract and not price.schedule:
+            yield price
+
+
+def _bands(prices: Sequence[Price]) -> list[Span]:
+    """The stretches of input size between which a price may change."""
+    edges = sorted({0, *(p.context_from for p in prices), *(p.context_to for p in prices if p.context_to is not None)})
+    return list(zip(edges, [*edges[1:], None], strict=True))
+
+
+def _reaches(price: Price, end: int | None) -> bool:
+    return price.context_to is None or (end is not None and end <= price.context_to)
+
+
+def _named(service: Class, band: Span) -> str:
+    words = [w for w, usual in zip(service, STANDARD, strict=True) if w != usual]
+    if band != (0, None):
+        words.append(f"input from {band[0]}" + ("" if band[1] is None else f" to {band[1]}"))
+    return f" ({', '.join(words)})" if words else ""
+
+
+def stale(catalog: Catalog, at: datetime) -> Iterator[Finding]:
+    """Own list prices in force whose source is not named by an address, or was read long ago."""
+    of_sku = defaultdict[tuple[str, str], list[Price]](list)
+    for price in catalog.prices:
+        if price.origin == "own" and holds(price, at) and not price.contract:
+            of_sku[price.provider, price.model].append(price)
+    oldest = (at - timedelta(days=STALE_DAYS)).date()
+    for (provider, model), prices in of_sku.items():
+        subject = f"prices {provider}/{model}"
+        if unsaid := _buckets(p for p in prices if not p.source_url):
+            yield Finding("stale", subject, f"no source_url for {unsaid}; write where the price can be read")
+        if unread := _buckets(p for p in prices if p.checked is None):
+            yield Finding("stale", subject, f"no checked for {unread}; write the day on which the source was read")
+        if old := [p for p in prices if p.checked and p.checked < oldest]:
+            day = min(p.checked for p in old if p.checked)
+            said = f"{_buckets(old)} last checked on {day}, more than {STALE_DAYS} days ago; read the source again"
+            yield Finding("stale", subject, said)
+
+
+def _buckets(prices: Iterable[Price]) -> str:
+    return ", ".join(sorted({p.bucket for p in prices}))
+
+
+def hidden(own: Catalog, base: Catalog, at: datetime) -> Iterator[Finding]:
+    """Own prices take the place of all base prices of their model: cells of the base that they do not say."""
+    mine = defaultdict[tuple[str, str], set[tuple[str, ...]]](set)
+    for price, _, _ in expanded(own):
+        if not price.contract:
+            mine[price.provider, price.model].add(_cell(price))
+    theirs = defaultdict[tuple[str, str], set[tuple[str, ...]]](set)
+    for price in base.prices:
+        if (price.provider, price.model) in mine and holds(price, at):
+            theirs[price.provider, price.model].add(_cell(price))
+    for (provider, model), cells in theirs.items():
+        if lost := cells - mine[provider, model]:
+            classes = sorted({"/".join(w for w in cell[1:] if w not in ("standard", "online")) for cell in lost} - {""})
+            said = f"own prices hide {len(lost)} of its base prices"
+            said += (
+                f", all of {', '.join(classes)} among them" if classes else f": {', '.join(sorted(c[0] for c in lost))}"
+            )
+            yield Finding("hidden", f"prices {provider}/{model}", f"{said}; such usage is unpriced", "note")
+
+
+def _cell(price: Price) -> tuple[str, ...]:
+    return price.bucket, price.service_tier, price.processing, price.speed
