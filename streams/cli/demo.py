@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from streams.catalog.base_prices import with_base
+from streams.catalog.parse import parse_files
 from streams.cli.apply import publish, read_folder
 from streams.cli.running import STACK, find_settings
 from streams.cli.screen import console
@@ -79,7 +80,28 @@ class Demo:
         client = connect(settings.clickhouse_url)
         waited = self._wait(client, sent, must_fire)
         self.say("wait", f"the last event could be queried {waited:.1f} s after it was sent")
-        return self._report(settings, client, wanted, must_fire, time.monotonic() - started)
+        lines = actual.compare(client, self.tenant, wanted, must_fire)
+        latency = actual.latencies(client, self.tenant)
+        self._table(lines)
+        lines += self._price_arrives(settings, client, wanted)
+        return self._report(settings, lines, latency, time.monotonic() - started)
+
+    def _price_arrives(self, settings: Settings, client: Client, before: expected.Expected) -> list[actual.Line]:
+        """The scene of the unpriced model: its alert fires, a price is published, the service rates again by itself."""
+        name, scope = UNPRICED.rpartition("/")[2], ("no-price", UNPRICED.rpartition("/")[2], "1")
+        self.say("alert", f"no-price: {before.unpriced:,} events of {UNPRICED} have no cost; null, never 0")
+        texts = {path.name: path.read_text() for path in sorted(catalog_folder().glob("*.toml"))}
+        catalog = with_base(parse_files(texts | {"house-prices.toml": traces.HOUSE_PRICES}))
+        _, sequence = asyncio.run(publish(settings, catalog, dry_run=False, confirm=False))
+        self.say("price", f"one arrives with version {sequence}; what had none is rated again by itself")
+        started = time.monotonic()
+        self._until(lambda: actual.unpriced(client, self.tenant) == 0, "events rated again")
+        self._until(lambda: scope not in actual.firing(client, self.tenant), "alerts resolved")
+        self.say("resolved", f"alert and cost are right {time.monotonic() - started:.1f} s later; the rest stands:")
+        after = expected.expected((catalog_folder() / "prices.toml").read_text() + traces.HOUSE_PRICES)
+        lines = actual.compare_after(client, self.tenant, before, after, name)
+        self._table(lines)
+        return lines
 
     def _replay(self, settings: Settings) -> int:
         events = list(traces.events(self.tenant, int(time.time() * 1000), traces.requests()))
@@ -115,18 +137,11 @@ class Demo:
             time.sleep(PAUSE_SECONDS)
 
     def _report(
-        self,
-        settings: Settings,
-        client: Client,
-        wanted: expected.Expected,
-        must_fire: set[tuple[str, str, str]],
-        seconds: float,
+        self, settings: Settings, lines: list[actual.Line], latency: dict[str, dict[str, float]], seconds: float
     ) -> dict[str, Any]:
-        lines = actual.compare(client, self.tenant, wanted, must_fire)
         self._until(lambda: asyncio.run(look(settings))["conservation"]["waiting"] == 0, "marks of what is stored")
         status = asyncio.run(look(settings))
-        latency = actual.latencies(client, self.tenant)
-        self._show(lines, status["conservation"], latency)
+        self._show(status["conservation"], latency)
         return {
             "ok": all(line.same for line in lines) and status["conservation"]["difference"] == 0,
             "tenant": self.tenant,
@@ -137,7 +152,7 @@ class Demo:
             "latency_ms": latency,
         }
 
-    def _show(self, lines: list[actual.Line], c: dict[str, Any], latency: dict[str, dict[str, float]]) -> None:
+    def _table(self, lines: list[actual.Line]) -> None:
         table = Table("", "expected", "actual", "", box=None, padding=(0, 2))
         for line in lines:
             mark = "[green]=[/green]" if line.same else "[red]differs[/red]"
@@ -145,6 +160,8 @@ class Demo:
         for column in table.columns[1:3]:
             column.justify = "right"
         self.console.print(table)
+
+    def _show(self, c: dict[str, Any], latency: dict[str, dict[str, float]]) -> None:
         parts = " + ".join(f"{c[name]:,} {name}" for name in ("rated", "duplicate", "dead", "skipped", "lost"))
         self.say(
             "account", f"{c['produced']:,} produced = {parts}; {c['stored']:,} stored; difference {c['difference']}"

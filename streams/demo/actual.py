@@ -91,3 +91,34 @@ def latencies(client: Client, tenant: str) -> dict[str, dict[str, float]]:
     """until -> p50_ms, p99_ms."""
     rows = [r for r in run_query(client, "latency") if r["tenant_id"] == tenant]
     return {str(r["until"]): {k: float(str(r[k])) for k in ("p50_ms", "p99_ms")} for r in rows}
+
+
+def unpriced(client: Client, tenant: str) -> int:
+    """Events of the tenant without a cost."""
+    sql = "SELECT count() FROM usage.usage_events WHERE tenant_id = {t:String} AND effective_cost IS NULL"
+    return int(_one(client, sql, tenant))
+
+
+def corrected(client: Client, tenant: str) -> Decimal:
+    """What runs of corrections added to the tenant's cost, as the audit table has it."""
+    sql = (
+        "SELECT sum(ifNull(new_effective_cost, toDecimal128(0, 18)) - ifNull(old_effective_cost, toDecimal128(0, 18)))"
+        " FROM usage.adjustments WHERE tenant_id = {t:String}"
+    )
+    return Decimal(_one(client, sql, tenant))
+
+
+def compare_after(client: Client, tenant: str, before: Expected, after: Expected, model: str) -> list[Line]:
+    """Every figure that a price for `model` changes, and that the others stand."""
+    there, teams = _sums(client, "model", tenant), _sums(client, "team", tenant)
+    lines = [
+        Line("without a price", after.unpriced, unpriced(client, tenant)),
+        Line(f"USD model {model}", after.by_model[model], there.get(model, Decimal(0)).normalize()),
+        Line(
+            "USD the difference", after.by_model[model] - before.by_model[model], corrected(client, tenant).normalize()
+        ),
+    ]
+    lines += [
+        Line(f"USD team {t}", after.by_team[t], teams.get(t, Decimal(0)).normalize()) for t in sorted(after.by_team)
+    ]
+    return lines

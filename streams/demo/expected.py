@@ -59,7 +59,7 @@ def _mooncake() -> Iterator[tuple[Assigned, Tokens]]:
 def prices_of(toml: str) -> dict[tuple[str, str], Decimal]:
     """(model, bucket) -> price of one token, of entries that are in force."""
     return {
-        (p["model"], p["bucket"]): Decimal(p["unit_price"])
+        (p["model"], p["bucket"]): Decimal(p["unit_price"]) / p.get("per", 1)
         for p in tomllib.loads(toml)["prices"]
         if "effective_to" not in p
     }

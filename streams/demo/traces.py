@@ -24,6 +24,9 @@ class Sent(NamedTuple):
     event: dict[str, Any]
 
 
+HOUSE_PRICES = (DATA / "house-prices.toml").read_text()
+
+
 def text_of(name: str) -> str:
     """A shipped file, unpacked."""
     return lzma.decompress((DATA / name).read_bytes()).decode()

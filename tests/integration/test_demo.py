@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -21,4 +22,7 @@ def test_the_demo_ends_with_no_difference_and_stops_its_stack(tmp_path: Path) ->
     assert report["conservation"]["difference"] == 0
     assert report["conservation"]["rated"] == 31_397
     assert "kill -9" in done.stderr
+    figures = {f["what"]: f["actual"] for f in report["figures"]}
+    assert figures["without a price"] == 0  # the last of two lines of that name: after the price came
+    assert Decimal(str(figures["USD the difference"])) > 0
     assert not (tmp_path / "d" / "stack.json").exists()
