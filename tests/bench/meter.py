@@ -30,7 +30,7 @@ from streams.kafka.client import KafkaClient
 from streams.kafka.commits import committed_offsets
 from streams.pipeline.seen import SeenSet
 from streams.settings import Settings, group_of
-from tests.bench import latency
+from tests.bench import latency, pricing
 from tests.bench.load import MODELS, fill
 
 ENOUGH = {"by_hand": 400_000, "stock_faust": 15_000}  # these are slow and steady from the first second
@@ -183,7 +183,7 @@ def run(count: int, with_memory: bool, with_latency: bool) -> dict[str, Any]:
             rows[variant] = bench.meter(count)
             show(variant, rows[variant], base)
             bench.close()
-        report: dict[str, Any] = {"variants": rows, "ratios": ratios(rows)}
+        report: dict[str, Any] = {"variants": rows, "ratios": ratios(rows), "pricing": pricing.measure()}
         if with_memory:
             report["memory"] = memory(root)
         if with_latency:
