@@ -41,7 +41,8 @@ def test_a_scrape_counts_what_the_meter_did_and_how_far_behind_it_is(
     until(counted, 20, "counted", meter.said)
     found = scrape(port)
     lags = {name: value for name, value in found.items() if name.startswith("usage_stage_lag_seconds{")}
-    assert len(lags) == settings.source_partitions
+    for topic in ("usage.events", "usage.adjustments"):
+        assert sum(f'topic="{topic}"' in name for name in lags) == settings.source_partitions
     assert max(lags.values()) < 60
     assert found["usage_conservation_difference"] == 0
     assert sum(v for n, v in found.items() if n.startswith("usage_seen_ids{")) >= sent.good
