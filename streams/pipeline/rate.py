@@ -98,15 +98,25 @@ def rated_lines(
 
 def _sums(lines: pl.DataFrame, list_lines: pl.DataFrame, tokens: pl.DataFrame) -> pl.DataFrame:
     """One row an event with usage: its lines, tokens and costs."""
+    kinds = lines["currency"].drop_nulls().unique().to_list()
+    free = (lines["unit_price"] == 0).any()
+    rare = {}  # a chunk of one currency and without free prices need not look at either event by event
+    if len(kinds) > 1:
+        rare = {"currency": pl.col("currency").max(), "other_currency": pl.col("currency").min()}
+    if free:
+        rare["dearest"] = pl.col("unit_price").max()
     sums = lines.group_by("source_offset", maintain_order=True).agg(
         lines=pl.struct("bucket", "quantity", "unit_price", "amount", "price_id"),
         cost=pl.col("amount").sum(),
         n=pl.len(),
         without=pl.col("price_id").null_count(),
-        currency=pl.col("currency").max(),
-        other_currency=pl.col("currency").min(),
-        dearest=pl.col("unit_price").max(),
+        **rare,
     )
+    if len(kinds) <= 1:
+        only = pl.when(pl.col("without") < pl.col("n")).then(pl.lit(kinds[0] if kinds else None, pl.String))
+        sums = sums.with_columns(currency=only, other_currency=only)
+    if not free:
+        sums = sums.with_columns(dearest=pl.lit(None, MONEY))
     sums = sums.hstack(tokens.drop("source_offset"))  # both are by event, in the order of the lines
     if list_lines is lines:
         return sums.with_columns(at_list=pl.when(pl.col("without") == 0).then("cost"))
