@@ -1,6 +1,7 @@
 """`usage-streams apply PATH`: check a catalog folder, show what would change, publish it as one version."""
 
 import asyncio
+import getpass
 import json
 import sys
 from collections.abc import Callable
@@ -48,12 +49,21 @@ def plan(old: Catalog | None, new: Catalog) -> list[str]:
     return lines
 
 
+def whoever() -> str:
+    """Who runs this, for the record; empty where the system does not say."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # an id without a name, as containers have
+        return ""
+
+
 async def publish(
     settings: Settings,
     catalog: Catalog | Callable[[Catalog | None], Catalog],
     dry_run: bool,
     confirm: bool,
     describe: Callable[[Catalog | None, Catalog], list[str]] = plan,
+    reason: str = "",
 ) -> tuple[list[str], int | None]:
     """The plan, and the published sequence number (None when nothing was published). A function makes the catalog from the
     published one."""
@@ -70,7 +80,7 @@ async def publish(
             return lines, None
         if confirm and not typer.confirm("\n".join([*lines, "publish?"])):
             return lines, None
-        return lines, await log.publish(wanted, expected=before)
+        return lines, await log.publish(wanted, expected=before, by=whoever(), reason=reason)
     finally:
         await kafka.close()
 
@@ -89,6 +99,7 @@ def register(app: typer.Typer) -> None:
         dry_run: bool = typer.Option(False, help="Show what would change, publish nothing."),
         base: bool = typer.Option(True, help="Add the base prices of models that the catalog does not price."),
         yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
+        reason: str = typer.Option("", help="Why, for `usage-streams catalog log`."),
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
     ) -> None:
         """Publish a catalog. Example: [bold]usage-streams apply deploy/catalog[/bold]"""
@@ -96,7 +107,7 @@ def register(app: typer.Typer) -> None:
         catalog = partial(based, own) if base else own
         confirm = not yes and sys.stdin.isatty()
         try:
-            lines, sequence = asyncio.run(publish(find_settings(bootstrap), catalog, dry_run, confirm))
+            lines, sequence = asyncio.run(publish(find_settings(bootstrap), catalog, dry_run, confirm, reason=reason))
         except PublishConflict as error:
             typer.echo(f"usage-streams: {error}", err=True)
             raise typer.Exit(1) from error

@@ -23,10 +23,11 @@ from streams.catalog.names import compile_names
 from streams.catalog.prices import Price
 from streams.catalog.update import updated
 from streams.catalog.validate import CatalogError
+from streams.cli import history
 from streams.cli.apply import based, publish, read_folder
 from streams.cli.packages import litellm_list, newer_base
 from streams.cli.running import find_settings
-from streams.cli.screen import console
+from streams.cli.screen import console, percent
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog, PublishConflict
 from streams.kafka.client import KafkaClient
@@ -91,11 +92,6 @@ def moment(given: str | None) -> datetime:
 def per_million(amount: Decimal | None) -> str:
     """A price of one unit as people compare it."""
     return "-" if amount is None else text(amount * 1_000_000)
-
-
-def percent(part: Decimal | None) -> str:
-    """With its sign; empty where there is none."""
-    return "" if part is None else f"{part * 100:+.1f} %"
 
 
 def _problem(line: str) -> Finding:
@@ -393,6 +389,7 @@ def _meant(catalog: Catalog, held: list[Price], model: str, at: datetime) -> lis
 
 def register(app: typer.Typer) -> None:
     """Mount the verbs."""
+    history.register(verbs)
     app.add_typer(
         verbs,
         name="catalog",

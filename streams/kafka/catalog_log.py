@@ -49,6 +49,7 @@ class CatalogLog:
         self._compiled: dict[int, Published] = {}
         self.streams: dict[str, str] = {}
         self.published_ms: dict[int, int] = {}  # sequence -> when the broker took that version
+        self.signed: dict[int, tuple[str, str]] = {}  # sequence -> who published it, and why
         self._turn = asyncio.Lock()
 
     @property
@@ -83,6 +84,7 @@ class CatalogLog:
             body = zlib.decompress(b"".join(self._parts[digest] for digest in manifest["parts"]))
             self._bodies[sequence] = manifest["version"], body
             self.published_ms[sequence] = message.timestamp
+            self.signed[sequence] = manifest.get("by", ""), manifest.get("reason", "")
 
     def get(self, sequence: int) -> Published | None:
         """That version, compiled once; None when this log does not hold it yet."""
@@ -110,8 +112,8 @@ class CatalogLog:
                 await asyncio.sleep(0.5)
         return found
 
-    async def publish(self, catalog: Catalog, expected: int | None = None) -> int:
-        """Publish; the new sequence, or the current one if nothing changes. PublishConflict when another came first."""
+    async def publish(self, catalog: Catalog, expected: int | None = None, by: str = "", reason: str = "") -> int:
+        """Publish, signed; the new sequence, or the current one if nothing changes. PublishConflict when another came first."""
         await self.refresh()
         base = self.sequence if expected is None else expected
         body = wire.dump(catalog)
@@ -124,7 +126,7 @@ class CatalogLog:
         for digest, part in zip(digests, parts, strict=True):
             if digest not in self._parts:
                 await append_surely(self._log, part, [("kind", b"part")])
-        manifest = json.dumps({"version": version, "parts": digests}).encode()
+        manifest = json.dumps({"version": version, "parts": digests, "by": by, "reason": reason}).encode()
         await append_surely(self._log, manifest, [("kind", b"manifest"), ("sequence", str(base + 1).encode())])
         await self.refresh()
         if self._bodies.get(base + 1, ("", b""))[0] != version:

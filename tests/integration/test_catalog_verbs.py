@@ -137,7 +137,7 @@ def verb(own: Path, *arguments: str) -> str:
 
 def test_newer_base_prices_are_shown_published_told_and_kept_by_apply(own: Path, tmp_path: Path) -> None:
     folder, newer = str(catalog_folder()), tmp_path / "newer.json"
-    verb(own, "apply", folder, "--yes")
+    verb(own, "apply", folder, "--yes", "--reason", "first prices")
     newest = datetime(2026, 1, 1, tzinfo=UTC)
     newer.write_bytes(dump(Catalog(prices=(price("input_uncached", "0.5", "gpt-4o", effective_from=newest),))))
 
@@ -158,3 +158,7 @@ def test_newer_base_prices_are_shown_published_told_and_kept_by_apply(own: Path,
     assert json.loads(verb(own, "catalog", "diff", folder, "--json")) == {
         "days": 30, "events": 0, "by_team": [], "by_model": []
     }  # fmt: skip
+    *_, second, first = json.loads(verb(own, "catalog", "log", "--json"))
+    assert (first["sequence"], first["reason"], second["sequence"]) == (1, "first prices", 2)
+    assert first["by"] != ""  # whoever runs the tests
+    assert any(change.startswith("prices: +") for change in second["changes"])

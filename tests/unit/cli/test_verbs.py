@@ -144,7 +144,7 @@ def test_a_correction_that_is_not_said_whole_is_refused_before_anything_is_asked
 
 
 def test_every_verb_of_catalog_has_help_with_an_example() -> None:
-    for name in ("lint", "update", "diff", "show"):
+    for name in ("lint", "update", "diff", "show", "log"):
         said = run.invoke(main.app, ["catalog", name, "--help"])
         assert f"Example: usage-streams catalog {name}" in " ".join(said.output.split())
 
