@@ -6,6 +6,7 @@ A cell that is missing is not a slip that can be refused: it is usage without a 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from streams.catalog.book import SAME_RATE, expanded
@@ -22,7 +23,7 @@ Span = tuple[int, int | None]
 class Finding(NamedTuple):
     """One thing to look at. A `note` is worth knowing and needs no change."""
 
-    kind: Literal["problem", "missing", "stale", "hidden", "disagreement"]
+    kind: Literal["problem", "missing", "gap", "stale", "hidden", "disagreement"]
     subject: str
     said: str
     level: Literal["error", "warning", "note"] = "warning"
@@ -33,7 +34,7 @@ class Finding(NamedTuple):
 
 def lint(own: Catalog, at: datetime, base: Catalog | None = None) -> list[Finding]:
     """Findings on own entries; `base` is what they hide."""
-    return [*missing(own, at), *stale(own, at), *(hidden(own, base, at) if base else ())]
+    return [*missing(own, at), *gaps(own), *stale(own, at), *(hidden(own, base, at) if base else ())]
 
 
 def missing(catalog: Catalog, at: datetime) -> Iterator[Finding]:
@@ -79,6 +80,20 @@ def _named(service: Class, band: Span) -> str:
     if band != (0, None):
         words.append(f"input from {band[0]}" + ("" if band[1] is None else f" to {band[1]}"))
     return f" ({', '.join(words)})" if words else ""
+
+
+def gaps(catalog: Catalog) -> Iterator[Finding]:
+    """Times between two prices of a cell in which none holds."""
+    cells = defaultdict[tuple[str | int, ...], list[Price]](list)
+    for price in catalog.prices:
+        cells[price.cell].append(price)
+    for prices in cells.values():
+        prices.sort(key=lambda p: p.effective_from)
+        for a, b in pairwise(prices):
+            if a.effective_to is not None and a.effective_to < b.effective_from:
+                span = f"{a.effective_to:%Y-%m-%dT%H:%M:%SZ} and {b.effective_from:%Y-%m-%dT%H:%M:%SZ}"
+                said = f"no price between {span}; let the intervals meet, or usage of that time is unpriced"
+                yield Finding("gap", f"prices {a.price_id}", said)
 
 
 def stale(catalog: Catalog, at: datetime) -> Iterator[Finding]:

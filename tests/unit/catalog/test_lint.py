@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 from streams.catalog.changes import changes
-from streams.catalog.lint import hidden, lint, missing, stale
+from streams.catalog.lint import gaps, hidden, lint, missing, stale
 from streams.catalog.models import Catalog
 from streams.catalog.prices import Factor, Price
 
@@ -113,4 +113,15 @@ def test_the_same_amount_written_otherwise_or_in_another_currency_is_told_apart(
     assert [(c.kind, c.bucket, c.currency) for c in changes(old, new, AT)] == [
         ("removed", "pages", "USD"),
         ("added", "pages", "EUR"),
+    ]
+
+
+def test_a_time_between_two_prices_in_which_none_holds_is_named_and_meeting_ones_are_not() -> None:
+    ends, starts = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
+    first, second = price("input_uncached", effective_to=ends), price("input_uncached", effective_from=starts)
+    meets = price("output_visible", effective_to=ends), price("output_visible", effective_from=ends)
+
+    assert [str(f) for f in gaps(Catalog(prices=(first, second, *meets)))] == [
+        "prices p/m/input_uncached@2026-01-01T00:00:00Z: no price between 2026-03-01T00:00:00Z and 2026-03-02T00:00:00Z;"
+        " let the intervals meet, or usage of that time is unpriced"
     ]
