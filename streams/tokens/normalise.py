@@ -91,7 +91,7 @@ class _Gathered:
         try:
             matrix = np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width).reshape(-1, width)
         except OverflowError:  # a count beyond 64 bits
-            rows = [row if max(row) <= LIMIT else unreadable for row in rows]
+            rows = [row if -LIMIT <= min(row) and max(row) <= LIMIT else unreadable for row in rows]
             matrix = np.array(rows, np.int64)
         wrong = ((matrix < 0) | (matrix > LIMIT)).any(axis=1)
         for i in np.flatnonzero(wrong).tolist():

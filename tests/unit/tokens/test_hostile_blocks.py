@@ -1,0 +1,60 @@
+"""Blocks that somebody wrote to hurt: each fails alone, in time and in one line, and its neighbours count."""
+
+import time
+
+import polars as pl
+import pytest
+
+from streams.tokens.normalise import LINES, Usage, normalise
+from streams.tokens.read import read_block
+
+EVENTS = pl.Schema(
+    {
+        "source_offset": pl.Int64,
+        "usage_dialect": pl.String,
+        "usage_json": pl.String,
+        "quantities": pl.List(pl.Struct({"bucket": pl.String, "amount": pl.Int64})),
+        "provider_total_tokens": pl.Int64,
+    }
+)
+NINES = "9" * 4_300  # as long as Python reads an integer; two of them have a sum that it refuses to write out
+SPENT = '{"prompt_tokens":1,"cost":%s}'
+HOSTILE = {
+    "a cost that is a signaling NaN": ("openrouter.chat", SPENT % '"sNaN"'),
+    "a cost that is NaN": ("openrouter.chat", SPENT % '"NaN"'),
+    "a cost that is infinite": ("openrouter.chat", SPENT % '"Infinity"'),
+    "a cost of a million digits": ("openrouter.chat", SPENT % "1e999999"),
+    "a cost of a million digits after the point": ("openrouter.chat", SPENT % "1e-999999"),
+    "a cost in ticks beyond all bounds": ("xai.chat", '{"prompt_tokens":1,"cost_in_usd_ticks":1%s}' % ("0" * 40)),
+    "a duration of a million digits": ("openai.audio", '{"type":"duration","seconds":1e999990}'),
+    "a duration of five thousand digits": ("mistral.chat", '{"prompt_tokens":1,"prompt_audio_seconds":1e5000}'),
+    "a count far below 64 bits": ("openai.chat", '{"prompt_tokens":-%s}' % ("9" * 30)),
+    "a sum that cannot be written": (
+        "anthropic.messages",
+        '{"input_tokens":%s,"output_tokens":1,"iterations":[{"type":"compaction","input_tokens":%s}]}' % (NINES, NINES),
+    ),
+}
+
+
+def used(*blocks: tuple[str | None, str | None], totals: tuple[int | None, ...] = ()) -> Usage:
+    """Of one event a block, at the offsets 1, 2, ..."""
+    names, texts = zip(*blocks, strict=True)
+    told = totals or (None,) * len(blocks)
+    columns = {"source_offset": range(1, len(blocks) + 1), "usage_dialect": names, "usage_json": texts}
+    empty = {"quantities": [None] * len(blocks), "provider_total_tokens": told}
+    return normalise(pl.DataFrame(columns | empty, EVENTS))
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_it_fails_alone_and_at_once(case: str) -> None:
+    begun = time.perf_counter()
+
+    found = used(HOSTILE[case], ("openai.chat", '{"prompt_tokens":7}'))
+
+    assert time.perf_counter() - begun < 5  # not a minute, of which a chunk would have hundreds
+    assert found.lines.rows() == [(2, "input_uncached", 7)]
+    assert found.problems["source_offset"].to_list() == [1]
+    assert found.problems["reason"][0].startswith(("inconsistent: ", "bad_usage: "))
+    assert len(found.problems["reason"][0]) < 200
+    assert read_block(*HOSTILE[case]).problem == found.problems["reason"][0]
+    assert found.lines.schema == LINES
