@@ -4,10 +4,10 @@ Factors become prices here, in their declared order (class of service, region, c
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ import polars as pl
 
 from streams.catalog.models import Catalog
 from streams.catalog.money import MAX_SCALE
-from streams.catalog.names import Names, Sku, compile_names
+from streams.catalog.names import Names, Sku, compile_names, earliest
 from streams.catalog.prices import Factor, FxRate, Price, Schedule
 from streams.catalog.registry_frames import RegistryFrames, compile_registries
 from streams.pipeline.frames import INSTANT, MONEY
@@ -48,7 +48,9 @@ CELLS = pl.Schema(
     }
 )
 KINDS = ("class", "region", "contract")  # of factors, in the order in which they multiply
+WIDE = Context(prec=80)  # of a price times a multiplier, before it is rounded to 18 digits
 MEMO = 20_000
+EXACT = 1_000  # narrowness of a region that is named in full
 
 
 class Cell(NamedTuple):
@@ -98,6 +100,7 @@ class Book:
 
     cells, frame: every price, as values and as CELLS, in the same order
     places:       SKU -> the places of its cells
+    parties:      SKU -> tenant and account -> the places of its cells for them, so that a contract costs others no time
     regions, tenants, accounts: those that some price is for
     """
 
@@ -107,6 +110,7 @@ class Book:
     cells: tuple[Cell, ...]
     frame: pl.DataFrame
     places: Mapping[tuple[str, str], range]
+    parties: Mapping[tuple[str, str], Mapping[tuple[str, str], Sequence[int]]]
     schedules: Mapping[str, Schedule]
     rates: tuple[FxRate, ...]
     currency_of: Mapping[str, str]
@@ -127,7 +131,9 @@ class Book:
 
     def _fitting(self, sale: Sale) -> Iterable[tuple[Sku, np.ndarray]]:
         for sku in self.names.resolve(sale.provider, sale.model):
-            places = self.places.get((sku.provider, sku.model), range(0))
+            of_party = self.parties.get((sku.provider, sku.model), {})
+            parties = {(t, a) for t in ("", sale.tenant) for a in ("", sale.account)}
+            places = sorted(i for party in parties for i in of_party.get(party, ()))
             yield sku, np.array([i for i in places if fits(self.cells[i], sale)], np.int64)
 
 
@@ -145,16 +151,13 @@ def compile_book(catalog: Catalog, sequence: int, version: str) -> Book:
     for price, name, each in expanded(catalog):
         of_sku[price.provider, price.model].append(_cell(price, name, each))
     cells, places = list[Cell](), dict[tuple[str, str], range]()
+    parties = dict[tuple[str, str], dict[tuple[str, str], list[int]]]()
     for sku, found in of_sku.items():
-        present = {c.bucket for c in found}
-        also = [
-            c._replace(bucket=b)
-            for b, other in SAME_RATE.items()
-            if b not in present
-            for c in found
-            if c.bucket == other
-        ]
+        also = list(_billed_alike(found))
         places[sku] = range(len(cells), len(cells) + len(found) + len(also))
+        of_party = parties[sku] = defaultdict(list)
+        for i, cell in zip(places[sku], (*found, *also), strict=True):
+            of_party[cell.tenant, cell.account].append(i)
         cells += found + also
     columns = zip(*(c[: len(CELLS)] for c in cells), strict=True) if cells else [()] * len(CELLS)
     frame = pl.DataFrame([pl.Series(n, v, CELLS[n]) for n, v in zip(CELLS, columns, strict=True)])
@@ -166,6 +169,7 @@ def compile_book(catalog: Catalog, sequence: int, version: str) -> Book:
         tuple(cells),
         frame,
         places,
+        parties,
         {s.id: s for s in catalog.schedules},
         catalog.rates,
         {t.id: t.currency for t in catalog.tenants if t.currency},
@@ -176,21 +180,53 @@ def compile_book(catalog: Catalog, sequence: int, version: str) -> Book:
     )
 
 
+def _billed_alike(cells: Sequence[Cell]) -> Iterator[Cell]:
+    """Cells of one SKU again, for buckets of SAME_RATE, until a price of their own begins: it changes no earlier day.
+
+    A contract's price of a bucket ends that for its own party alone.
+    """
+    by_bucket = defaultdict[str, list[Cell]](list)
+    for cell in cells:
+        by_bucket[cell.bucket].append(cell)
+    for bucket, other in SAME_RATE.items():
+        own = by_bucket.get(bucket, ())
+        listed = min((c.effective_from for c in own if not c.contract), default=None)
+        agreed = dict[tuple[str, str], datetime]()
+        for c in own:
+            if c.contract:
+                party = c.tenant, c.account
+                agreed[party] = min(agreed.get(party, c.effective_from), c.effective_from)
+        for cell in by_bucket.get(other, ()):
+            end = earliest(cell.effective_to, earliest(listed, agreed.get((cell.tenant, cell.account))))
+            if end is None or end > cell.effective_from:
+                yield cell._replace(bucket=bucket, effective_to=end)
+
+
 Named = tuple[Price, str, Decimal]
 
 
 def expanded(catalog: Catalog) -> list[Named]:
     """Every price with its id and amount for one unit, those that factors make included."""
     found: list[Named] = [(p, p.price_id, p.each) for p in catalog.prices]
-    written = {p.where for p in catalog.prices}
+    written = dict[tuple[str, ...], datetime]()  # since when an entry says the price; earlier days stay as they were
+    for p in catalog.prices:
+        written[p.where] = min(written.get(p.where, p.effective_from), p.effective_from)
     for kind in KINDS:
         factors = [f for f in catalog.factors if f.kind == kind]
         if factors:
-            made = [
-                new for f in factors for one in found if (new := _multiplied(f, *one)) and new[0].where not in written
-            ]
-            found += made
+            made = [new for f in factors for one in found if (new := _multiplied(f, *one))]
+            found += [kept for new in made if (kept := _until(written.get(new[0].where), new))]
     return found
+
+
+def _until(written: datetime | None, made: Named) -> Named | None:
+    """What a factor made, up to the day from which an entry says the price."""
+    price, name, each = made
+    if written is None or (price.effective_to is not None and price.effective_to <= written):
+        return made
+    if written <= price.effective_from:
+        return None
+    return price.model_copy(update={"effective_to": written}), name, each
 
 
 def _multiplied(factor: Factor, price: Price, name: str, each: Decimal) -> Named | None:
@@ -215,12 +251,20 @@ def _multiplied(factor: Factor, price: Price, name: str, each: Decimal) -> Named
     if ends and min(ends) <= start:
         return None
     dated = {"effective_from": start, "effective_to": min(ends) if ends else None}
-    amount = (each * factor.multiplier).quantize(Decimal(1).scaleb(-MAX_SCALE))
+    amount = WIDE.multiply(each, factor.multiplier).quantize(Decimal(1).scaleb(-MAX_SCALE), context=WIDE)
     return price.model_copy(update=change | dated), f"{name}*{factor.id}", amount
 
 
+def _narrowness(region: str) -> int:
+    """How exactly a region is named: not at all, by its beginning, the longer the narrower, or in full."""
+    if not region.endswith("*"):
+        return EXACT if region else 0
+    return min(len(region), EXACT - 1)
+
+
 def _cell(price: Price, name: str, each: Decimal) -> Cell:
-    rank = -(8 * bool(price.account) + 4 * bool(price.tenant) + 2 * bool(price.region) + bool(price.schedule))
+    whom = 2 * bool(price.account) + bool(price.tenant)
+    rank = -((whom * 2 * EXACT + _narrowness(price.region)) * 2 + bool(price.schedule))
     return Cell(
         price.bucket, price.effective_from, price.effective_to, price.context_from, price.context_to,
         price.context == "excess", price.schedule, rank, price.contract, name, each, price.currency,

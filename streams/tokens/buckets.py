@@ -14,6 +14,8 @@ import msgspec
 Ignored = Any
 MODALITIES = ("audio", "document", "image", "video")  # text has no suffix
 Notes = list[str]
+MOST_DIGITS = 15  # before the point, of a duration or a cost that can be true
+MOST_DECIMALS = 64
 
 
 class Inconsistent(Exception):
@@ -60,6 +62,31 @@ def agree(name: str, told: int | None, parts: str, found: int) -> None:
         raise Inconsistent(f"{name} is {told}, {parts} are {found}")
 
 
+def counted(*counts: int | None) -> None:
+    """Raises Inconsistent when none of the counts is given: a request of which nothing is known did not use nothing."""
+    if all(count is None for count in counts):
+        raise Inconsistent("the block gives no count; is it of this dialect?")
+
+
 def milliseconds(seconds: Decimal | None) -> int:
     """A duration in our smallest unit; half a millisecond goes to the even one."""
-    return 0 if seconds is None else round(seconds * 1000)
+    if seconds is None:
+        return 0
+    if not seconds.is_finite() or seconds.adjusted() > MOST_DIGITS:  # 1e999999 as an integer takes minutes
+        raise Inconsistent("seconds are beyond all bounds")
+    return round(seconds * 1000)
+
+
+def billed(cost: Decimal | None, currency: str = "USD") -> tuple[Decimal | None, str | None]:
+    """What a provider says that it charges, if it does; Inconsistent when that is no amount of money."""
+    if cost is None:
+        return None, None
+    # In this order: 1e999999 has a million digits once it is written out, and a signaling NaN cannot be compared.
+    if not cost.is_finite() or cost.adjusted() > MOST_DIGITS or -int(cost.as_tuple().exponent) > MOST_DECIMALS:
+        raise Inconsistent("the cost that the provider gives is no amount of money")
+    return cost, currency
+
+
+def told(amount: int) -> str:
+    """A count in words that always can be written: Python refuses to write out more than 4,300 digits."""
+    return str(amount) if abs(amount) < 10 ** (2 * MOST_DIGITS) else "beyond all bounds"

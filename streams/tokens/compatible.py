@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from streams.tokens import openai
-from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes, Said, agree, milliseconds
+from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes, Said, agree, billed, milliseconds
 from streams.tokens.openai import ChatUsage, InputDetails
 
 TICKS = Decimal(10) ** 10  # of xAI's cost, in a US dollar
@@ -74,11 +74,6 @@ def xai(usage: Xai, notes: Notes) -> tuple[int, ...]:
         *openai.inclusive(usage.prompt_tokens, usage.prompt_tokens_details, done, made, notes),
         usage.num_sources_used or 0,
     )
-
-
-def billed(cost: Decimal | None) -> tuple[Decimal | None, str | None]:
-    """A cost in US dollars, if there is one."""
-    return cost, None if cost is None else "USD"
 
 
 def xai_served(usage: Xai) -> Said:

@@ -8,7 +8,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from streams.tokens.buckets import Block, Dialect, Inconsistent, Served
+from streams.tokens.buckets import Block, Dialect, Inconsistent, Served, told
 from streams.tokens.dialects import DECODE, DIALECTS
 
 LIMIT = 10**12
@@ -49,7 +49,7 @@ def read_block(name: str, block: str) -> Read:
         )
     for bucket, amount in amounts.items():
         if not 0 <= amount <= LIMIT:
-            return Read(problem=f"inconsistent: {bucket} would be {amount}", unknown=found.unknown)
+            return Read(problem=f"inconsistent: {bucket} would be {told(amount)}", unknown=found.unknown)
     found.quantities = {bucket: amounts[bucket] for bucket in sorted(amounts) if amounts[bucket]}
     return found
 

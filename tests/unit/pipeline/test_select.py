@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from time import perf_counter as clock
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -323,3 +324,122 @@ def test_a_price_with_a_later_start_never_changes_an_earlier_day(hours: list[int
             assert cost(after, at) == cost(before, at)
         else:
             assert cost(after, at) == 5_000
+
+
+def test_a_price_of_its_own_changes_no_day_on_which_the_bucket_was_billed_like_another() -> None:
+    #  output_visible    [----------------
+    #  output_reasoning          [--------
+    used = {"output_visible": 1, "output_reasoning": 1}
+    prices = book(price("2", "output_visible"), price("5", "output_reasoning", effective_from=NOON))
+
+    assert cost(prices, NOON - timedelta(milliseconds=1), amounts=used) == 4
+    assert cost(prices, NOON, amounts=used) == 7
+
+
+def test_a_price_that_one_tenant_negotiated_for_a_bucket_takes_nothing_from_the_others() -> None:
+    used = {"output_visible": 1, "output_reasoning": 1}
+    prices = book(
+        price("2", "output_visible"),
+        price("1", "output_visible", tenant="acme"),
+        price("3", "output_reasoning", tenant="acme"),
+    )
+
+    assert cost(prices, tenant_id="b", amounts=used) == 4
+    assert cost(prices, tenant_id="acme", amounts=used) == 4  # 1 + 3: both are agreed
+
+
+def test_a_written_price_takes_the_place_of_a_factor_from_its_first_day_on() -> None:
+    #  factor batch  [----------------
+    #  written batch         [--------
+    half = Factor(
+        id="batch", kind="class", multiplier=Decimal("0.5"), processing="batch", provider="openai", model="*",
+        effective_from=NOON - YEAR, source="test",
+    )  # fmt: skip
+    prices = book(price("1"), price("0.7", processing="batch", effective_from=NOON), factors=(half,))
+
+    assert cost(prices, NOON - timedelta(milliseconds=1), processing="batch") == 500
+    assert cost(prices, NOON, processing="batch") == 700
+
+
+def test_a_region_named_in_full_wins_over_its_beginning_and_a_longer_beginning_over_a_shorter() -> None:
+    prices = book(
+        price("1"), price("2", region="us*"), price("3", region="us-east*"), price("4", region="us-east-1"),
+        price("5", tenant="acme"),
+    )  # fmt: skip
+
+    found = [cost(prices, tenant_id="b", region=r) for r in ("eu", "us-west-1", "us-east-2", "us-east-1")]
+
+    assert found == [1_000, 2_000, 3_000, 4_000]
+    assert cost(prices, tenant_id="acme", region="us-east-1") == 5_000
+
+
+def test_a_list_cost_in_another_currency_than_the_contract_is_unknown_and_says_so() -> None:
+    two = {"input_uncached": 1, "output_visible": 1}
+    agreed = [price("2", b, tenant="acme", currency="EUR") for b in two]
+    foreign = one(book(price("1"), price("1", "output_visible"), *agreed), tenant_id="acme", amounts=two)
+    mixed = one(book(price("1"), price("1", "output_visible", currency="EUR"), *agreed), tenant_id="acme", amounts=two)
+
+    for found in (foreign, mixed):
+        assert (found["list_cost"], found["effective_cost"], found["currency"]) == (None, 4, "EUR")
+    assert foreign["reasons"] == ["list prices in USD have no sum in EUR"]
+    assert mixed["reasons"] == ["list prices in EUR and USD have no sum in EUR"]
+
+
+def test_prices_in_two_currencies_are_partial_and_say_why() -> None:
+    found = one(
+        book(price("1"), price("1", "output_visible", currency="EUR")),
+        amounts={"input_uncached": 1, "output_visible": 1},
+    )
+
+    assert (found["pricing_status"], found["effective_cost"]) == ("partial", None)
+    assert found["reasons"] == ["prices in EUR and USD have no sum"]
+
+
+def test_a_list_cost_beyond_all_bounds_is_inconsistent_however_cheap_the_contract() -> None:
+    found = one(
+        book(price("999999"), price("0.000001", tenant="acme")), tenant_id="acme", amounts={"input_uncached": 10**12}
+    )
+
+    assert (found["pricing_status"], found["list_cost"]) == ("inconsistent", None)
+
+
+def test_the_contracts_of_thousands_of_tenants_cost_the_others_no_time() -> None:
+    prices = book(price("1"), *(price("2", tenant=f"t{i}") for i in range(4_000)))
+    own = [{"bucket": "input_uncached", "amount": 1}]
+    events = [
+        avro(i, model="m", tenant_id=f"t{i}", usage_json=None, usage_dialect=None, quantities=own) for i in range(1_000)
+    ]
+    frame = DECODER.decode(events).frame
+    begun = clock()
+
+    found = rate(frame, normalise(frame), prices)
+
+    assert found["effective_cost"].sum() == 2_000
+    assert clock() - begun < 1.5  # every sale looked at every contract: 3 s here, and a minute with 100,000 of them
+
+
+@pytest.mark.parametrize(
+    ("amount", "multiplier"),
+    [("999999", "1000"), ("999999", "999999999999999"), ("0.000000000000000001", "0.1")],
+)
+def test_a_factor_that_makes_a_price_of_nothing_or_beyond_all_bounds_is_a_problem(amount: str, multiplier: str) -> None:
+    # such a price stopped the meter at the first event, or was free without saying so
+    factor = Factor(
+        id="prio", kind="class", multiplier=Decimal(multiplier), service_tier="priority", provider="openai", model="*",
+        effective_from=NOON - YEAR, source="test",
+    )  # fmt: skip
+
+    [problem] = problems(Catalog(prices=(price(amount),), factors=(factor,)))
+
+    assert problem.startswith("factors prio: makes ")
+    assert problem.endswith("; a price is above 0 and below 1,000,000, mend the multiplier")
+
+
+def test_a_price_that_is_nothing_at_eighteen_digits_is_refused() -> None:
+    with pytest.raises(ValueError, match="one unit would cost 0"):
+        price("0.0000000000001", "session_ms", per=3_600_000)
+
+
+def test_a_rate_at_which_the_largest_cost_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="in a larger unit"):
+        FxRate(base="USD", quote="IRR", rate=Decimal(10**8), effective_from=NOON, source="test")
