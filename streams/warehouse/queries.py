@@ -23,6 +23,11 @@ def sql_of(name: str) -> str:
     return (sql_folder() / "queries" / f"{name}.sql").read_text()
 
 
+def question_of(name: str) -> str:
+    """What a named query answers, in a sentence."""
+    return sql_of(name).partition("-- Question: ")[2].partition("\n")[0]
+
+
 def run_query(client: Client, name: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
     """The rows of a named query, money as Decimal."""
     return list(client.query(sql_of(name), parameters=dict(parameters or {})).named_results())
