@@ -89,19 +89,20 @@ def register(app: typer.Typer) -> None:
         dry_run: bool = typer.Option(False, help="Show what would change, publish nothing."),
         base: bool = typer.Option(True, help="Add the base prices of models that the catalog does not price."),
         yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
+        data: Path | None = typer.Option(None, help="Folder of the stack."),
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
     ) -> None:
         """Publish a catalog. Example: [bold]usage-streams apply deploy/catalog[/bold]"""
         own = read_folder(folder)
         catalog = partial(based, own) if base else own
-        confirm = not yes and sys.stdin.isatty()
+        confirm, settings = not yes and sys.stdin.isatty(), find_settings(bootstrap, None, data)
         try:
-            lines, sequence = asyncio.run(publish(find_settings(bootstrap), catalog, dry_run, confirm))
+            lines, sequence = asyncio.run(publish(settings, catalog, dry_run, confirm))
         except PublishConflict as error:
             typer.echo(f"usage-streams: {error}", err=True)
             raise typer.Exit(1) from error
         typer.echo("\n".join(lines) or "nothing changes")
         if sequence is not None:
-            typer.echo(f"published version {sequence}")
+            typer.echo(f"published version {sequence} on {settings.bootstrap}")
             if sequence == 1:
                 typer.echo(FIRST_EVENT)
