@@ -138,7 +138,7 @@ def register(app: typer.Typer) -> None:
     def up(
         data: Path = typer.Option(
             DATA,
-            help="Folder of everything that is kept, stack.json with the ports among it: free ones where 9092 or 8123 are taken.",
+            help="Folder of all that is kept; stack.json there has the ports, free ones where 9092 or 8123 are taken.",
         ),
         stages: str = typer.Option(",".join(STAGES), help="Stages to run, comma separated; empty for none."),
         detach: bool = typer.Option(False, "--detach", "-d", help="Return once it is up; `down` stops it."),
