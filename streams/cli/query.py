@@ -16,7 +16,7 @@ from rich.table import Table
 from streams.cli.running import find_settings
 from streams.cli.screen import console
 from streams.warehouse.client import connect
-from streams.warehouse.queries import UnknownQuery, names, question_of, run_query, sql_of
+from streams.warehouse.queries import UnknownQuery, names, parameters_in, question_of, run_query, sql_of
 
 
 def plain(value: Any) -> Any:
@@ -39,6 +39,17 @@ def parameters_of(pairs: Sequence[str]) -> dict[str, str]:
             raise typer.BadParameter(f"{pair}: write it as name=value")
         given[name] = value
     return given
+
+
+def checked(given: Mapping[str, str], sql: str) -> dict[str, str | list[str]]:
+    """Values as the query takes them. Every parameter is there and none is a slip, which would answer another question."""
+    wanted = parameters_in(sql)
+    if unknown := sorted({*given} - {*wanted, "start", "end"}):
+        raise typer.BadParameter(f"parameter {unknown[0]}: the query has none of that name; take {', '.join(wanted)}")
+    if missing := [f"--param {name}=" for name in wanted if name not in given]:
+        raise typer.BadParameter(f"parameters are missing; add {' '.join(missing)}")
+    lists = {name for name, kind in wanted.items() if kind.startswith("Array")}
+    return {name: [v for v in value.split(",") if v] if name in lists else value for name, value in given.items()}
 
 
 def shown(value: Any) -> str:
@@ -78,7 +89,9 @@ def register(app: typer.Typer) -> None:
     @app.command("query")
     def command(
         name: str = typer.Argument("", help="The question; none lists them."),
-        param: list[str] = typer.Option([], help="name=value; start and end default to the last 30 days."),
+        param: list[str] = typer.Option(
+            [], help="name=value; start and end default to the last 30 days, a list is a,b."
+        ),
         as_json: bool = typer.Option(False, "--json", help="A JSON list of rows."),
         show_sql: bool = typer.Option(False, "--sql", help="Print the SQL instead."),
         data: Path | None = typer.Option(None, help="Folder of the stack."),
@@ -97,7 +110,8 @@ def register(app: typer.Typer) -> None:
         if show_sql:
             typer.echo(sql)
             return
-        rows = run_query(connect(find_settings(None, clickhouse_url, data).clickhouse_url), name, parameters_of(param))
+        given = checked(parameters_of(param), sql)
+        rows = run_query(connect(find_settings(None, clickhouse_url, data).clickhouse_url), name, given)
         if as_json:
             typer.echo(json.dumps(rows, default=plain))
             return

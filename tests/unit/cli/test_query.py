@@ -11,7 +11,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from streams.cli import main
-from streams.cli.query import show
+from streams.cli.query import checked, show
 from streams.cli.tail import newest
 
 ROW = {"why": ["a [b]", "c"], "cost": Decimal("0.10"), "events": 1_000, "at": datetime(2026, 11, 25, 9, tzinfo=UTC)}
@@ -47,6 +47,36 @@ def test_without_a_name_every_question_is_listed() -> None:
     said = CliRunner().invoke(main.app, ["query"])
 
     assert "cost_by_team: what did each team cost in [start, end)?" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            ["cost_by_team", "--param", "strat=2026-11-01"],
+            "parameter strat: the query has none of that name; take start, end",
+        ),
+        (["cost_by_attribute"], "parameters are missing; add --param key="),
+    ],
+)
+def test_a_parameter_that_is_misspelt_or_missing_is_refused_before_the_warehouse_is_asked(
+    asked: list[str], said: str
+) -> None:
+    if not main.app.registered_commands:
+        main.mount()
+
+    refused = CliRunner().invoke(main.app, ["query", *asked], env={"COLUMNS": "200"})
+
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+
+
+def test_a_list_is_written_with_commas_and_may_be_empty() -> None:
+    sql = "has({tenants:Array(String)}, t) AND has({regions:Array(String)}, r) AND m = {minutes:UInt32}"
+
+    assert checked({"tenants": "a,b", "regions": "", "minutes": "60"}, sql) == {
+        "tenants": ["a", "b"], "regions": [], "minutes": "60"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)])  # a zombie may write what is older last
