@@ -113,7 +113,9 @@ def with_base(own: Catalog, base: Catalog | None = None) -> Catalog:
             *(
                 a
                 for a in base.aliases
-                if (a.provider, a.alias.lower()) not in named and (a.provider, a.model) in models
+                # A pattern stays: exact names win anyway, and it leads dated names to the model that is priced here.
+                if (a.match != "exact" or (a.provider, a.alias.lower()) not in named)
+                and (a.provider, a.model) in models
             ),
         ),
         "schedules": (*own.schedules, *(s for s in base.schedules if s.id not in {o.id for o in own.schedules})),

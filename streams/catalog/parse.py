@@ -2,8 +2,10 @@
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from difflib import get_close_matches
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -51,16 +53,52 @@ def _line(text: str, section: str, index: int, key: str = "") -> int:
 
 
 def _slip(name: str, text: str, error: Any) -> str:
-    """`file:line: where: what, value` of one of pydantic's errors."""
+    """`file:line: where: what is wrong; remedy` of one of pydantic's errors."""
     section, *rest = error["loc"]
     index = rest[0] if rest and isinstance(rest[0], int) else 0
     keys = [str(k) for k in rest[1:] if isinstance(k, str)]
-    message = error["msg"].removeprefix("Value error, ")
-    value = error.get("input")
-    if error["type"] not in ("value_error", "missing") and isinstance(value, str | int | float):
-        message += f", not {value!r}"  # our own messages hold it already
+    message = _said(error, str(section), keys)
     where = ".".join(map(str, error["loc"]))
-    return f"{name}:{_line(text, str(section), index, keys[0] if keys else '')}: {where}: {message}"
+    key = keys[0] if keys else message.partition(" ")[0]  # an entry's own checks begin with the key that is wrong
+    return f"{name}:{_line(text, str(section), index, key)}: {where}: {message}"
+
+
+def _said(error: Any, section: str, keys: list[str]) -> str:
+    """What is wrong and what to do; pydantic's own words are for programmers."""
+    value, context = error.get("input"), error.get("ctx", {})
+    match error["type"]:
+        case "value_error":
+            return str(error["msg"]).removeprefix("Value error, ")  # our own, complete
+        case "missing":
+            return "is missing; add it"
+        case "extra_forbidden" if not keys:
+            return f"is no section; {_guess(section, Catalog.model_fields)}"
+        case "extra_forbidden":
+            entry = get_args(Catalog.model_fields[section].annotation)[0]
+            return f"is no key of it; {_guess(keys[-1], getattr(entry, 'model_fields', ()) if len(keys) == 1 else ())}"
+        case "tuple_type" if not keys:
+            return f"is one table or a value; write each entry under [[{section}]]"
+        case "tuple_type":
+            return f"is no list: {value!r}; put it in brackets"
+        case "union_tag_not_found":
+            return f"{context['discriminator'].strip(chr(39))} is missing; add it"
+        case "literal_error":
+            return f"is {value!r}; write {context['expected']}"
+        case "union_tag_invalid":
+            return f"{context['discriminator'].strip(chr(39))} is {context['tag']!r}; write {context['expected_tags']}"
+        case "timezone_aware":
+            moment = f"{value:%Y-%m-%dT%H:%M:%S}" if isinstance(value, date) else str(value)
+            return f"{value} has no zone; write {moment}Z for UTC, or an offset in place of the Z"
+        case "string_pattern_mismatch" if keys and keys[-1] == "currency":
+            return f"is {value!r}; write its code in capitals, such as USD"
+    shown = f", not {value!r}" if isinstance(value, str | int | float) else ""
+    return f"{error['msg']}{shown}"
+
+
+def _guess(word: str, known: Iterable[str]) -> str:
+    """The remedy for a name that nobody knows."""
+    near = get_close_matches(word, list(known), 1)
+    return f"is it {near[0]}?" if near else "leave it out"
 
 
 def alone(own: Catalog) -> Catalog:

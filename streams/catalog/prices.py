@@ -6,6 +6,7 @@ not rated as a standard one, unless an entry says so.
 
 from datetime import date, time
 from decimal import Decimal, localcontext
+from difflib import get_close_matches
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -129,7 +130,8 @@ class Price(Sold):
     @model_validator(mode="after")
     def _holds(self) -> "Price":
         if self.bucket not in KNOWN_BUCKETS:
-            raise ValueError(f"bucket {self.bucket}: no usage has it; write one of {', '.join(sorted(KNOWN_BUCKETS))}")
+            near = get_close_matches(self.bucket, KNOWN_BUCKETS, 3) or sorted(KNOWN_BUCKETS)
+            raise ValueError(f"bucket {self.bucket}: no usage has it; write one of {', '.join(near)}")
         with localcontext(prec=60):
             each = self.unit_price / self.per
         if self.per not in TIMES and scale_of(each) > MAX_SCALE:

@@ -100,19 +100,20 @@ def register(app: typer.Typer) -> None:
         base: bool = typer.Option(True, help="Add the base prices of models that the catalog does not price."),
         yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
         reason: str = typer.Option("", help="Why, for `usage-streams catalog log`."),
+        data: Path | None = typer.Option(None, help="Folder of the stack."),
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
     ) -> None:
         """Publish a catalog. Example: [bold]usage-streams apply deploy/catalog[/bold]"""
         own = read_folder(folder, with_base if base else alone)
         catalog = partial(based, own) if base else own
-        confirm = not yes and sys.stdin.isatty()
+        confirm, settings = not yes and sys.stdin.isatty(), find_settings(bootstrap, None, data)
         try:
-            lines, sequence = asyncio.run(publish(find_settings(bootstrap), catalog, dry_run, confirm, reason=reason))
+            lines, sequence = asyncio.run(publish(settings, catalog, dry_run, confirm, reason=reason))
         except PublishConflict as error:
             typer.echo(f"usage-streams: {error}", err=True)
             raise typer.Exit(1) from error
         typer.echo("\n".join(lines) or "nothing changes")
         if sequence is not None:
-            typer.echo(f"published version {sequence}")
+            typer.echo(f"published version {sequence} on {settings.bootstrap}")
             if sequence == 1:
                 typer.echo(FIRST_EVENT)

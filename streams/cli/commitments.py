@@ -70,9 +70,9 @@ def moment(text: str | None) -> datetime:
         found = datetime.fromisoformat(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text}: no time; write it as 2026-11-24T12:00:00Z") from error
-    if found.tzinfo is None:
+    if found.tzinfo is None and len(text) > len("2026-11-24"):
         raise typer.BadParameter(f"{text}: has no zone; write it as {text}Z")
-    return found.astimezone(UTC)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)  # a day begins in UTC, as elsewhere
 
 
 def rows_of(frame: pl.DataFrame) -> list[dict[str, Any]]:
@@ -186,7 +186,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command("commitments")
     def command(
-        at: str | None = typer.Option(None, help="As of this moment, with its zone; default now."),
+        at: str | None = typer.Option(None, help="As of this day or moment, with its zone; default now."),
         days: int = typer.Option(35, min=0, help="Show periods that ended within so many days, too."),
         as_json: bool = typer.Option(False, "--json", help="One JSON object, with each hour of provisioned capacity."),
         data: Path | None = typer.Option(None, help="Folder of the stack."),

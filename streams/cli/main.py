@@ -65,6 +65,14 @@ def main() -> None:
     except ClickHouseError as error:
         typer.echo(f"usage-streams: clickhouse: {str(error).splitlines()[0]}", err=True)
         sys.exit(2)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        said = (
+            f"{error.filename}: {str(error.strerror).lower()}; give a file that can be read"
+            if error.filename
+            else error
+        )
+        typer.echo(f"usage-streams: {said}", err=True)
+        sys.exit(2)
     except (SettingsError, CatalogError, Away, LogBroken, KafkaError, OSError) as error:
         typer.echo(f"usage-streams: {error}", err=True)
         sys.exit(2)

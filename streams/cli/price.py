@@ -63,7 +63,8 @@ def _head(found: dict[str, Any]) -> str:
 
 def show(found: dict[str, Any], screen: Console) -> None:
     """One event for people."""
-    table = Table("bucket", "quantity", "unit price", "amount", "price", box=None, title_justify="left")
+    table = Table("bucket", "quantity", "unit price", "amount", box=None, title_justify="left")
+    table.add_column("price", overflow="fold")  # an id is for copying: never cut off
     for line in found["lines"]:
         figures = (f"{line['quantity']:,}", line["unit_price"] or "-", line["amount"] or "-")
         table.add_row(line["bucket"], *figures, line["price_id"] or "no price")

@@ -1,19 +1,22 @@
 """`usage-streams query NAME`: one named question, answered by SQL."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from streams.cli.running import find_settings
 from streams.cli.screen import console
 from streams.warehouse.client import connect
-from streams.warehouse.queries import UnknownQuery, names, run_query, sql_of
+from streams.warehouse.queries import UnknownQuery, names, parameters_in, question_of, run_query, sql_of
 
 
 def plain(value: Any) -> Any:
@@ -38,13 +41,57 @@ def parameters_of(pairs: Sequence[str]) -> dict[str, str]:
     return given
 
 
+def checked(given: Mapping[str, str], sql: str) -> dict[str, str | list[str]]:
+    """Values as the query takes them. Every parameter is there and none is a slip, which would answer another question."""
+    wanted = parameters_in(sql)
+    if unknown := sorted({*given} - {*wanted, "start", "end"}):
+        raise typer.BadParameter(f"parameter {unknown[0]}: the query has none of that name; take {', '.join(wanted)}")
+    if missing := [f"--param {name}=" for name in wanted if name not in given]:
+        raise typer.BadParameter(f"parameters are missing; add {' '.join(missing)}")
+    lists = {name for name, kind in wanted.items() if kind.startswith("Array")}
+    return {name: [v for v in value.split(",") if v] if name in lists else value for name, value in given.items()}
+
+
+def shown(value: Any) -> str:
+    """A value for people."""
+    match value:
+        case None:
+            return ""
+        case int():
+            return f"{value:,}"
+        case list() | tuple():
+            return ", ".join(map(shown, value))
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M:%S}"
+    return str(plain(value))
+
+
+def show(rows: Sequence[Mapping[str, Any]], screen: Console) -> None:
+    """A table; where that is too wide for the screen, each row as a list, so that nothing is cut off."""
+    texts = [{name: shown(value) for name, value in row.items()} for row in rows]
+    table = Table(*(rows[0] if rows else ["no rows"]), box=None)
+    for text in texts:
+        table.add_row(*map(escape, text.values()))
+    if Measurement.get(screen, screen.options.update(max_width=10_000), table).maximum <= screen.width:
+        screen.print(table)
+        return
+    for text in texts:
+        listed = Table(box=None, show_header=False)
+        for name, said in text.items():
+            listed.add_row(name, escape(said))
+        screen.print(listed)
+        screen.print()
+
+
 def register(app: typer.Typer) -> None:
     """Mount the verb."""
 
     @app.command("query")
     def command(
         name: str = typer.Argument("", help="The question; none lists them."),
-        param: list[str] = typer.Option([], help="name=value; start and end default to the last 30 days."),
+        param: list[str] = typer.Option(
+            [], help="name=value; start and end default to the last 30 days, a list is a,b."
+        ),
         as_json: bool = typer.Option(False, "--json", help="A JSON list of rows."),
         show_sql: bool = typer.Option(False, "--sql", help="Print the SQL instead."),
         data: Path | None = typer.Option(None, help="Folder of the stack."),
@@ -52,7 +99,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Ask the warehouse. Example: [bold]usage-streams query cost_by_team --param start='2026-11-01 00:00:00'[/bold]"""
         if not name:
-            typer.echo("\n".join(names()))
+            for known in names():
+                typer.echo(f"{known}: {question_of(known)}")
             return
         try:
             sql = sql_of(name)
@@ -62,13 +110,9 @@ def register(app: typer.Typer) -> None:
         if show_sql:
             typer.echo(sql)
             return
-        rows = run_query(connect(find_settings(None, clickhouse_url, data).clickhouse_url), name, parameters_of(param))
+        given = checked(parameters_of(param), sql)
+        rows = run_query(connect(find_settings(None, clickhouse_url, data).clickhouse_url), name, given)
         if as_json:
             typer.echo(json.dumps(rows, default=plain))
             return
-        table = Table(*(rows[0] if rows else ["no rows"]), box=None)
-        for row in rows:
-            table.add_row(
-                *("" if v is None else str(plain(v)) if not isinstance(v, int) else f"{v:,}" for v in row.values())
-            )
-        console().print(table)
+        show(rows, console())

@@ -113,6 +113,8 @@ def show(report: Report) -> None:
         screen.print(
             f"{report.left:,} events were rated with an older catalog after the run began; run it again under a new id"
         )
+    if report.state == "planned" and not frame.height:
+        screen.print("what is chosen costs what it did, or nothing is chosen: names are compared as events give them")
     if report.state == "planned" and frame.height:
         screen.print(f"nothing is changed yet; add --apply --run-id {report.run_id} --reason TEXT")
 
@@ -179,7 +181,7 @@ def register(app: typer.Typer) -> None:
     def rerate(
         start: str | None = typer.Option(None, "--from", help="First day or instant, of event time."),
         end: str | None = typer.Option(None, "--to", help="The day or instant after the last."),
-        model: str | None = typer.Option(None, help="This model alone."),
+        model: str | None = typer.Option(None, help="This model alone, by the name that events give it."),
         tenant: str | None = typer.Option(None, help="This tenant alone."),
         unpriced: bool = typer.Option(False, "--unpriced", help="Only what had no price, or not all of its prices."),
         resume: bool = typer.Option(False, "--resume", help="Finish the run that is open, whichever kind."),

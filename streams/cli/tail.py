@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -34,8 +35,21 @@ def line_of(kind: str, partition: int, message: Message) -> str:
     return (message.value or b"null").decode()
 
 
+def newest(lines: Sequence[str]) -> list[str]:
+    """Of records of budgets the newest of each scope: what was before is history that compaction has not reached yet."""
+    kept = dict[str, tuple[int, str]]()
+    for line in lines:
+        found = json.loads(line)
+        if found is None:
+            continue
+        scope, at = found["scope"], found["stamp"]["offset"]
+        if scope not in kept or kept[scope][0] <= at:
+            kept[scope] = (at, line)
+    return [line for _, line in kept.values()]
+
+
 async def tail(settings: Settings, kind: str, follow: bool) -> None:
-    """Print what is there, then what comes."""
+    """Print what is there, then what comes. Of budgets, which are states, of what is there the newest alone."""
     kafka = KafkaClient(settings.bootstrap)
     try:
         at = dict.fromkeys(await kafka.partitions(KINDS[kind]), 0)
@@ -43,8 +57,13 @@ async def tail(settings: Settings, kind: str, follow: bool) -> None:
             for partition in at:
                 log = kafka.log(KINDS[kind], partition)
                 begin, end = await log.bounds()
-                async for message in log.read(max(begin, at[partition]), end):
-                    typer.echo(line_of(kind, partition, message))
+                messages = log.read(max(begin, at[partition]), end)
+                if kind == "budgets" and not at[partition]:
+                    for line in newest([line_of(kind, partition, m) async for m in messages]):
+                        typer.echo(line)
+                else:
+                    async for message in messages:
+                        typer.echo(line_of(kind, partition, message))
                 at[partition] = end
             if not follow:
                 return
@@ -58,7 +77,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command("tail")
     def command(
-        kind: str = typer.Argument("alerts", help=f"One of {', '.join(KINDS)}."),
+        kind: str = typer.Argument(
+            "alerts", help=f"One of {', '.join(KINDS)}; of budgets the newest state of each scope."
+        ),
         follow: bool = typer.Option(True, help="Go on until Ctrl-C."),
         data: Path | None = typer.Option(None, help="Folder of the stack."),
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),

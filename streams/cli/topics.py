@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from pathlib import Path
 
 import typer
 
@@ -28,7 +29,10 @@ def register(app: typer.Typer) -> None:
     """Mount the verb."""
 
     @app.command("topics")
-    def command(bootstrap: str | None = typer.Option(None, help="Kafka, host:port.")) -> None:
+    def command(
+        data: Path | None = typer.Option(None, help="Folder of the stack."),
+        bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
+    ) -> None:
         """Create the topics that are missing. Example: [bold]usage-streams topics[/bold]"""
-        made = asyncio.run(prepare(find_settings(bootstrap)))
+        made = asyncio.run(prepare(find_settings(bootstrap, None, data)))
         typer.echo(f"created {', '.join(made)}" if made else "all topics are there")

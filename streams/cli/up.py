@@ -136,7 +136,10 @@ def register(app: typer.Typer) -> None:
 
     @app.command("up")
     def up(
-        data: Path = typer.Option(DATA, help="Folder of everything that is kept."),
+        data: Path = typer.Option(
+            DATA,
+            help="Folder of all that is kept; stack.json there has the ports, free ones where 9092 or 8123 are taken.",
+        ),
         stages: str = typer.Option(",".join(STAGES), help="Stages to run, comma separated; empty for none."),
         detach: bool = typer.Option(False, "--detach", "-d", help="Return once it is up; `down` stops it."),
     ) -> None:
@@ -150,12 +153,15 @@ def register(app: typer.Typer) -> None:
             typer.echo(f"usage-streams: {error}", err=True)
             raise typer.Exit(2) from error
         found = json.loads((data / STACK).read_text())
+        where = "" if data == DATA else f" --data {data}"
         typer.echo(
             f"{'up' if started else 'was up already'}: kafka {found['bootstrap']}, clickhouse {found['clickhouse_url']};"
-            f" data and logs in {data}; `usage-streams down` stops it"
+            f" data and logs in {data}; `usage-streams down{where}` stops it"
         )
 
     @app.command("down")
     def down(data: Path = typer.Option(DATA, help="Folder of the stack.")) -> None:
         """Stop the stack that runs behind. Example: [bold]usage-streams down[/bold]"""
-        typer.echo("stopped" if take_down(data) else f"no stack runs on {data}")
+        typer.echo(
+            "stopped" if take_down(data) else f"no stack runs on {data}; where another folder holds it, give --data"
+        )

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from streams.catalog.base_prices import base_catalog, with_base
 from streams.catalog.models import Catalog
+from streams.catalog.names import Sku, compile_names
 from streams.catalog.prices import Price
 from streams.catalog.validate import problems
 
@@ -74,3 +75,12 @@ def test_own_prices_replace_the_base_of_that_model_only() -> None:
     assert [p for p in merged.prices if (p.provider, p.model) == ("openai", "gpt-5-mini")] == [own]
     assert len(merged.prices) > 5_000
     assert problems(merged) == []
+
+
+def test_a_model_with_own_prices_keeps_its_dated_names() -> None:
+    own = of("anthropic", "claude-haiku-4-5")[0].model_copy(update={"source": "contract"})
+
+    names = compile_names(with_base(Catalog(prices=(own,))))
+
+    for name in ("claude-haiku-4-5", "claude-haiku-4-5-20251001"):  # answers say the second; the base has a prefix
+        assert names.resolve("anthropic", name) == [Sku("anthropic", "claude-haiku-4-5")]

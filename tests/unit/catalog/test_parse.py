@@ -41,21 +41,46 @@ SLIPS = {
     "too large": (PRICE.format(amount='"1000000"'), "unit_price is 1000000; a price is for one unit"),
     "an unknown key": (
         GOOD + 'colour = "red"',
-        "prices.toml:10: prices.0.colour: Extra inputs are not permitted, not 'red'",
+        "prices.toml:10: prices.0.colour: is no key of it; leave it out",
     ),
     "an overlap": (GOOD * 2, "prices.toml:2: prices openai/m/input_uncached@2026-01-01T00:00:00Z: overlaps"),
-    "no currency": (GOOD.replace('currency = "USD"\n', ""), "prices.toml:2: prices.0.currency: Field required"),
+    "no currency": (GOOD.replace('currency = "USD"\n', ""), "prices.toml:2: prices.0.currency: is missing; add it"),
     "a wrong currency": (
         GOOD.replace("USD", "dollars"),
-        "prices.toml:7: prices.0.currency: String should match pattern",
+        "prices.toml:7: prices.0.currency: is 'dollars'; write its code in capitals, such as USD",
     ),
     "an unknown bucket": (
         GOOD.replace("input_uncached", "inputs"),
-        "prices.toml:2: prices.0: bucket inputs: no usage has it; write one of",
+        "prices.toml:5: prices.0: bucket inputs: no usage has it; write one of",
+    ),
+    "a bucket with a typo": (
+        GOOD.replace("input_uncached", "input_uncachd"),
+        "bucket input_uncachd: no usage has it; write one of input_uncached",
+    ),
+    "a key with a typo": (
+        GOOD.replace("provider", "provder"),
+        "prices.toml:3: prices.0.provder: is no key of it; is it provider?",
+    ),
+    "an unknown section": (GOOD.replace("prices", "price"), "prices.toml:2: price: is no section; is it prices?"),
+    "one table instead of a list": (
+        GOOD.replace("[[prices]]", "[prices]"),
+        "prices: is one table or a value; write each entry under [[prices]]",
+    ),
+    "a word that is not on the list": (
+        '[[rules]]\nid = "r"\nkind = "unprised"',
+        "prices.toml:3: rules.0.kind: is 'unprised'; write 'unpriced', 'catalog_age' or 'price_change'",
+    ),
+    "a day instead of an instant": (
+        GOOD.replace("2026-01-01T00:00:00Z", "2026-01-01"),
+        "prices.0.effective_from: 2026-01-01 has no zone; write 2026-01-01T00:00:00Z for UTC",
+    ),
+    "a period of no kind": (
+        '[[budgets]]\nid = "b"\nlimit = "1"\nperiod = { kind = "rollin", size = "1h" }\n',
+        "budgets.0.period: kind is 'rollin'; write 'calendar', 'rolling'",
     ),
     "an unknown zone": (
         '[[schedules]]\nid = "peak"\nzone = "Mars/Olympus"\nhours = [{start = 09:00:00, end = 12:00:00}]',
-        "prices.toml:1: schedules.0: zone Mars/Olympus: unknown; write an IANA name such as Europe/Berlin",
+        "prices.toml:3: schedules.0: zone Mars/Olympus: unknown; write an IANA name such as Europe/Berlin",
     ),
     "hours of nobody": (GOOD + 'schedule = "peak"', "schedule peak is not there; add it under [[schedules]]"),
     "a gap between bands": (

@@ -58,7 +58,7 @@ def test_the_example_catalog_holds_and_comes_back_from_the_wire() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (WORKLOAD + 'colour = "red"', "registry.toml:7: workloads.0.colour: Extra inputs are not permitted"),
+        (WORKLOAD + 'colour = "red"', "registry.toml:7: workloads.0.colour: is no key of it; leave it out"),
         (WORKLOAD + f'team = "{"x" * 129}"', "at most 128 characters"),
         (WORKLOAD + 'tags = { "a|b" = "c" }', "workload w: tag 'a|b' is no key"),
         (WORKLOAD + 'archetype = "oracle"', "workloads.0.archetype"),

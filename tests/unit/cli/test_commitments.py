@@ -13,7 +13,7 @@ from streams.catalog.drawdown import position, pressing
 from streams.catalog.models import Catalog
 from streams.catalog.usage_frames import slice_minutes
 from streams.cli import main
-from streams.cli.commitments import bar, show
+from streams.cli.commitments import bar, moment, show
 from tests.support.usage import usage, used
 from tests.unit.catalog.test_credits import quota, volume
 from tests.unit.catalog.test_drawdown import MAY, credit, promise
@@ -33,6 +33,10 @@ def test_a_moment_says_its_zone(at: str, said: str) -> None:
 
     assert refused.exit_code == 2
     assert said in refused.stderr
+
+
+def test_a_day_is_a_moment_too() -> None:
+    assert moment("2026-11-24") == datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def test_a_bar_is_full_only_when_all_is_used() -> None:

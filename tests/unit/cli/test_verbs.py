@@ -1,6 +1,8 @@
 """Verbs that need no stack: what they print, how they refuse."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,15 @@ def test_init_writes_a_catalog_that_prices_its_first_event_and_overwrites_nothin
     ]  # fmt: skip
     assert again.exit_code == 2
     assert "is not empty" in again.stderr
+
+
+def test_a_file_that_is_not_there_is_one_line_with_a_remedy() -> None:
+    command = [sys.executable, "-m", "streams.cli.main", "price", "nowhere.jsonl"]
+
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert said.returncode == 2
+    assert said.stderr == "usage-streams: nowhere.jsonl: no such file or directory; give a file that can be read\n"
 
 
 def test_price_names_wrong_lines_and_prices_their_neighbours(tmp_path: Path) -> None:
