@@ -91,7 +91,7 @@ class _Gathered:
         try:
             matrix = np.fromiter(chain.from_iterable(rows), np.int64, len(rows) * width).reshape(-1, width)
         except OverflowError:  # a count beyond 64 bits
-            rows = [row if -LIMIT <= min(row) and max(row) <= LIMIT else unreadable for row in rows]
+            rows = [row if min(row) >= -LIMIT and max(row) <= LIMIT else unreadable for row in rows]
             matrix = np.array(rows, np.int64)
         wrong = ((matrix < 0) | (matrix > LIMIT)).any(axis=1)
         for i in np.flatnonzero(wrong).tolist():
@@ -151,8 +151,9 @@ def normalise(events: pl.DataFrame) -> Usage:
             "source_offset", maintain_order=True
         )  # an event's lines come from one part, by bucket already
     lines = lines.with_columns(pl.col("source_offset").set_sorted())
-    problems = pl.concat([_reasons(gathered.problems), _totals_missed(events, lines)])
-    return Usage(lines, problems, _reasons(gathered.notes), gathered.sayings())
+    unread = _reasons(gathered.problems)  # of these nothing is known, so that their totals miss nothing
+    missed = _totals_missed(events, lines).join(unread, on="source_offset", how="anti", maintain_order="left")
+    return Usage(lines, pl.concat([unread, missed]), _reasons(gathered.notes), gathered.sayings())
 
 
 def _reasons(found: Reasons) -> pl.DataFrame:
@@ -166,6 +167,7 @@ def _totals_missed(events: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
         return pl.DataFrame(schema=PROBLEMS)
     tokens = lines.filter(pl.col("bucket").str.contains("^(input|output)_")).group_by("source_offset")
     both = told.join(tokens.agg(found=pl.col("quantity").sum()), on="source_offset", how="left")
-    missed = both.filter(pl.col("found").fill_null(0) != pl.col("provider_total_tokens"))
+    both = both.with_columns(pl.col("found").fill_null(0))  # no token bucket at all: the sum of nothing
+    missed = both.filter(pl.col("found") != pl.col("provider_total_tokens"))
     text = pl.format("inconsistent: provider_total_tokens is {}, the buckets are {}", "provider_total_tokens", "found")
     return missed.select("source_offset", reason=text)

@@ -31,7 +31,7 @@ HOSTILE = {
     "a count far below 64 bits": ("openai.chat", '{"prompt_tokens":-%s}' % ("9" * 30)),
     "a sum that cannot be written": (
         "anthropic.messages",
-        '{"input_tokens":%s,"output_tokens":1,"iterations":[{"type":"compaction","input_tokens":%s}]}' % (NINES, NINES),
+        f'{{"input_tokens":{NINES},"output_tokens":1,"iterations":[{{"type":"compaction","input_tokens":{NINES}}}]}}',
     ),
 }
 
@@ -58,3 +58,17 @@ def test_it_fails_alone_and_at_once(case: str) -> None:
     assert len(found.problems["reason"][0]) < 200
     assert read_block(*HOSTILE[case]).problem == found.problems["reason"][0]
     assert found.lines.schema == LINES
+
+
+def test_a_total_that_no_token_bucket_meets_is_told_with_both_figures() -> None:
+    frame = pl.DataFrame([(1, None, None, [{"bucket": "images", "amount": 3}], 9)], EVENTS, orient="row")
+
+    found = normalise(frame)
+
+    assert found.problems.rows() == [(1, "inconsistent: provider_total_tokens is 9, the buckets are 0")]
+
+
+def test_a_block_that_cannot_be_read_has_one_reason_whatever_its_total() -> None:
+    found = used(("openai.chat", "{}"), totals=(9,))
+
+    assert found.problems["reason"].to_list() == ["bad_usage: Object missing required field `prompt_tokens`"]
