@@ -62,6 +62,12 @@ def agree(name: str, told: int | None, parts: str, found: int) -> None:
         raise Inconsistent(f"{name} is {told}, {parts} are {found}")
 
 
+def counted(*counts: int | None) -> None:
+    """Raises Inconsistent when none of the counts is given: a request of which nothing is known did not use nothing."""
+    if all(count is None for count in counts):
+        raise Inconsistent("the block gives no count; is it of this dialect?")
+
+
 def milliseconds(seconds: Decimal | None) -> int:
     """A duration in our smallest unit; half a millisecond goes to the even one."""
     if seconds is None:

@@ -1,6 +1,6 @@
 """Cohere bills `billed_units`; `tokens` is what the model saw, larger, and `cached_tokens` a part of that."""
 
-from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes
+from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes, counted
 
 
 class Billed(Block):
@@ -36,6 +36,7 @@ def amounts(usage: Usage, notes: Notes) -> tuple[int, ...]:
     if b is None:
         raise Inconsistent("billed_units are missing; what the model saw is not what is charged")
     found = b.classifications, b.images, b.input_tokens, b.image_tokens, b.output_tokens, b.pages, b.search_units
+    counted(*found)
     return tuple(n or 0 for n in found)
 
 

@@ -4,7 +4,7 @@ excludes thoughts (domain.md §1.1, §1.4). Where the total fits only if thought
 
 from operator import sub
 
-from streams.tokens.buckets import MODALITIES, Block, Dialect, Ignored, Inconsistent, Notes, Said
+from streams.tokens.buckets import MODALITIES, Block, Dialect, Ignored, Inconsistent, Notes, Said, counted
 
 
 class Part(Block):
@@ -71,6 +71,8 @@ def amounts(usage: Usage, notes: Notes) -> tuple[int, ...]:
     )
     done, thoughts = usage.candidatesTokenCount or usage.responseTokenCount or 0, usage.thoughtsTokenCount or 0
     total = usage.totalTokenCount
+    if not (prompt or done or thoughts or tool):
+        counted(usage.promptTokenCount, usage.candidatesTokenCount, usage.responseTokenCount, total)
     if total is not None and total != prompt + tool + done + thoughts:
         if not thoughts or total != prompt + tool + done:
             raise Inconsistent(f"totalTokenCount is {total}, the parts are {prompt + tool + done + thoughts}")

@@ -5,7 +5,7 @@ cache, output includes reasoning (domain.md §1.1, §1.4). Azure OpenAI sends th
 from decimal import Decimal
 from typing import Literal
 
-from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes, agree, milliseconds
+from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes, agree, counted, milliseconds
 
 
 class CacheWrites(Block):
@@ -154,7 +154,7 @@ class AudioUsage(RealtimeUsage, kw_only=True):
     """`usage` of a transcription: `type` is tokens, or duration with `seconds`."""
 
     type: Literal["tokens", "duration"]
-    input_tokens: int = 0
+    input_tokens: int = 0  # of a duration
     seconds: Decimal | None = None
 
 
@@ -162,6 +162,8 @@ def audio(usage: AudioUsage, notes: Notes) -> tuple[int, ...]:
     """Of BUCKETS and audio_ms."""
     if usage.type == "duration" and usage.seconds is None:
         raise Inconsistent("type is duration, seconds are missing")
+    if usage.type == "tokens" and not usage.input_tokens:
+        counted(usage.output_tokens, usage.total_tokens)
     return *realtime(usage, notes), milliseconds(usage.seconds)
 
 

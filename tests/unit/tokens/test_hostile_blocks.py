@@ -72,3 +72,29 @@ def test_a_block_that_cannot_be_read_has_one_reason_whatever_its_total() -> None
     found = used(("openai.chat", "{}"), totals=(9,))
 
     assert found.problems["reason"].to_list() == ["bad_usage: Object missing required field `prompt_tokens`"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "block"),
+    [
+        ("google.generate_content", "{}"),
+        ("google.generate_content", '{"promptTokenCount":null}'),
+        ("google.generate_content", '{"prompt_tokens":10,"completion_tokens":3}'),  # of another dialect
+        ("cohere.chat", '{"billed_units":{}}'),
+        ("openai.audio", '{"type":"tokens"}'),
+    ],
+)
+def test_a_block_without_any_count_is_not_free(dialect: str, block: str) -> None:
+    found = used((dialect, block))
+
+    assert found.problems["reason"].to_list() == ["inconsistent: the block gives no count; is it of this dialect?"]
+
+
+def test_a_count_that_is_zero_was_measured() -> None:
+    found = used(
+        ("google.generate_content", '{"promptTokenCount":0,"totalTokenCount":0}'),
+        ("cohere.chat", '{"billed_units":{"input_tokens":0}}'),
+        ("openai.audio", '{"type":"tokens","input_tokens":0,"output_tokens":0}'),
+    )
+
+    assert found.problems.rows() == found.lines.rows() == []
