@@ -4,7 +4,7 @@ Factors become prices here, in their declared order (class of service, region, c
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -15,7 +15,7 @@ import polars as pl
 
 from streams.catalog.models import Catalog
 from streams.catalog.money import MAX_SCALE
-from streams.catalog.names import Names, Sku, compile_names
+from streams.catalog.names import Names, Sku, compile_names, earliest
 from streams.catalog.prices import Factor, FxRate, Price, Schedule
 from streams.catalog.registry_frames import RegistryFrames, compile_registries
 from streams.pipeline.frames import INSTANT, MONEY
@@ -146,14 +146,7 @@ def compile_book(catalog: Catalog, sequence: int, version: str) -> Book:
         of_sku[price.provider, price.model].append(_cell(price, name, each))
     cells, places = list[Cell](), dict[tuple[str, str], range]()
     for sku, found in of_sku.items():
-        present = {c.bucket for c in found}
-        also = [
-            c._replace(bucket=b)
-            for b, other in SAME_RATE.items()
-            if b not in present
-            for c in found
-            if c.bucket == other
-        ]
+        also = list(_billed_alike(found))
         places[sku] = range(len(cells), len(cells) + len(found) + len(also))
         cells += found + also
     columns = zip(*(c[: len(CELLS)] for c in cells), strict=True) if cells else [()] * len(CELLS)
@@ -174,6 +167,28 @@ def compile_book(catalog: Catalog, sequence: int, version: str) -> Book:
         frozenset(s.account for s in sold if s.account),
         compile_registries(catalog, {t.id: t.accountable for t in catalog.tenants}),
     )
+
+
+def _billed_alike(cells: Sequence[Cell]) -> Iterator[Cell]:
+    """Cells of one SKU again, for buckets of SAME_RATE, until a price of their own begins: it changes no earlier day.
+
+    A contract's price of a bucket ends that for its own party alone.
+    """
+    by_bucket = defaultdict[str, list[Cell]](list)
+    for cell in cells:
+        by_bucket[cell.bucket].append(cell)
+    for bucket, other in SAME_RATE.items():
+        own = by_bucket.get(bucket, ())
+        listed = min((c.effective_from for c in own if not c.contract), default=None)
+        agreed = dict[tuple[str, str], datetime]()
+        for c in own:
+            if c.contract:
+                party = c.tenant, c.account
+                agreed[party] = min(agreed.get(party, c.effective_from), c.effective_from)
+        for cell in by_bucket.get(other, ()):
+            end = earliest(cell.effective_to, earliest(listed, agreed.get((cell.tenant, cell.account))))
+            if end is None or end > cell.effective_from:
+                yield cell._replace(bucket=bucket, effective_to=end)
 
 
 Named = tuple[Price, str, Decimal]

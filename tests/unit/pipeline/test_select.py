@@ -323,3 +323,25 @@ def test_a_price_with_a_later_start_never_changes_an_earlier_day(hours: list[int
             assert cost(after, at) == cost(before, at)
         else:
             assert cost(after, at) == 5_000
+
+
+def test_a_price_of_its_own_changes_no_day_on_which_the_bucket_was_billed_like_another() -> None:
+    #  output_visible    [----------------
+    #  output_reasoning          [--------
+    used = {"output_visible": 1, "output_reasoning": 1}
+    prices = book(price("2", "output_visible"), price("5", "output_reasoning", effective_from=NOON))
+
+    assert cost(prices, NOON - timedelta(milliseconds=1), amounts=used) == 4
+    assert cost(prices, NOON, amounts=used) == 7
+
+
+def test_a_price_that_one_tenant_negotiated_for_a_bucket_takes_nothing_from_the_others() -> None:
+    used = {"output_visible": 1, "output_reasoning": 1}
+    prices = book(
+        price("2", "output_visible"),
+        price("1", "output_visible", tenant="acme"),
+        price("3", "output_reasoning", tenant="acme"),
+    )
+
+    assert cost(prices, tenant_id="b", amounts=used) == 4
+    assert cost(prices, tenant_id="acme", amounts=used) == 4  # 1 + 3: both are agreed

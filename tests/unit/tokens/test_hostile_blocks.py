@@ -10,11 +10,11 @@ from streams.tokens.read import read_block
 
 EVENTS = pl.Schema(
     {
-        "source_offset": pl.Int64,
-        "usage_dialect": pl.String,
-        "usage_json": pl.String,
+        "source_offset": pl.Int64(),
+        "usage_dialect": pl.String(),
+        "usage_json": pl.String(),
         "quantities": pl.List(pl.Struct({"bucket": pl.String, "amount": pl.Int64})),
-        "provider_total_tokens": pl.Int64,
+        "provider_total_tokens": pl.Int64(),
     }
 )
 NINES = "9" * 4_300  # as long as Python reads an integer; two of them have a sum that it refuses to write out
