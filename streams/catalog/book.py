@@ -197,15 +197,25 @@ Named = tuple[Price, str, Decimal]
 def expanded(catalog: Catalog) -> list[Named]:
     """Every price with its id and amount for one unit, those that factors make included."""
     found: list[Named] = [(p, p.price_id, p.each) for p in catalog.prices]
-    written = {p.where for p in catalog.prices}
+    written = dict[tuple[str, ...], datetime]()  # since when an entry says the price; earlier days stay as they were
+    for p in catalog.prices:
+        written[p.where] = min(written.get(p.where, p.effective_from), p.effective_from)
     for kind in KINDS:
         factors = [f for f in catalog.factors if f.kind == kind]
         if factors:
-            made = [
-                new for f in factors for one in found if (new := _multiplied(f, *one)) and new[0].where not in written
-            ]
-            found += made
+            made = [new for f in factors for one in found if (new := _multiplied(f, *one))]
+            found += [kept for new in made if (kept := _until(written.get(new[0].where), new))]
     return found
+
+
+def _until(written: datetime | None, made: Named) -> Named | None:
+    """What a factor made, up to the day from which an entry says the price."""
+    price, name, each = made
+    if written is None or (price.effective_to is not None and price.effective_to <= written):
+        return made
+    if written <= price.effective_from:
+        return None
+    return price.model_copy(update={"effective_to": written}), name, each
 
 
 def _multiplied(factor: Factor, price: Price, name: str, each: Decimal) -> Named | None:

@@ -345,3 +345,16 @@ def test_a_price_that_one_tenant_negotiated_for_a_bucket_takes_nothing_from_the_
 
     assert cost(prices, tenant_id="b", amounts=used) == 4
     assert cost(prices, tenant_id="acme", amounts=used) == 4  # 1 + 3: both are agreed
+
+
+def test_a_written_price_takes_the_place_of_a_factor_from_its_first_day_on() -> None:
+    #  factor batch  [----------------
+    #  written batch         [--------
+    half = Factor(
+        id="batch", kind="class", multiplier=Decimal("0.5"), processing="batch", provider="openai", model="*",
+        effective_from=NOON - YEAR, source="test",
+    )  # fmt: skip
+    prices = book(price("1"), price("0.7", processing="batch", effective_from=NOON), factors=(half,))
+
+    assert cost(prices, NOON - timedelta(milliseconds=1), processing="batch") == 500
+    assert cost(prices, NOON, processing="batch") == 700
