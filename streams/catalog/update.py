@@ -146,18 +146,20 @@ def _prices(old: Catalog, new: Catalog, schedules: dict[str, Schedule], at: date
 
 
 def _billed_alike(prices: Sequence[Price], others: Sequence[Price]) -> list[Price]:
-    """The prices, and those of a bucket that only the others price, where it is billed like one of these."""
-    mine = {p.bucket for p in prices}
-    missing = {p.bucket for p in others} - mine
-    return [
-        *prices,
-        *(
-            p.model_copy(update={"bucket": bucket})
-            for bucket in sorted(missing)
-            for p in prices
-            if p.bucket == SAME_RATE.get(bucket)
-        ),
-    ]
+    """The prices, and those that stand in for a bucket until its own begin, where the others begin at another time."""
+    mine, theirs = _begins(prices), _begins(others)
+    found = list(prices)
+    for bucket in sorted((mine.keys() | theirs.keys()) & SAME_RATE.keys()):
+        begins = mine.get(bucket)
+        if begins != theirs.get(bucket):
+            alike = [p.model_copy(update={"bucket": bucket}) for p in prices if p.bucket == SAME_RATE[bucket]]
+            found += _cut(alike, None, begins)
+    return found
+
+
+def _begins(prices: Sequence[Price]) -> dict[str, datetime]:
+    """Since when each bucket has prices of its own."""
+    return {bucket: min(p.effective_from for p in held) for bucket, held in _by(prices, lambda p: p.bucket).items()}
 
 
 def _facts(prices: Sequence[Price], schedules: dict[str, Schedule], at: datetime) -> set[Hashable]:
