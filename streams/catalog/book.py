@@ -49,6 +49,7 @@ CELLS = pl.Schema(
 )
 KINDS = ("class", "region", "contract")  # of factors, in the order in which they multiply
 MEMO = 20_000
+EXACT = 1_000  # narrowness of a region that is named in full
 
 
 class Cell(NamedTuple):
@@ -244,8 +245,16 @@ def _multiplied(factor: Factor, price: Price, name: str, each: Decimal) -> Named
     return price.model_copy(update=change | dated), f"{name}*{factor.id}", amount
 
 
+def _narrowness(region: str) -> int:
+    """How exactly a region is named: not at all, by its beginning, the longer the narrower, or in full."""
+    if not region.endswith("*"):
+        return EXACT if region else 0
+    return min(len(region), EXACT - 1)
+
+
 def _cell(price: Price, name: str, each: Decimal) -> Cell:
-    rank = -(8 * bool(price.account) + 4 * bool(price.tenant) + 2 * bool(price.region) + bool(price.schedule))
+    whom = 2 * bool(price.account) + bool(price.tenant)
+    rank = -((whom * 2 * EXACT + _narrowness(price.region)) * 2 + bool(price.schedule))
     return Cell(
         price.bucket, price.effective_from, price.effective_to, price.context_from, price.context_to,
         price.context == "excess", price.schedule, rank, price.contract, name, each, price.currency,

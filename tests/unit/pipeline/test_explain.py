@@ -102,7 +102,9 @@ def test_reasoning_that_is_billed_as_output_says_so() -> None:
 
 
 def test_two_that_are_equally_specific_price_nothing() -> None:
-    [line] = one(book(price("1", region="eu-*"), price("2", region="eu-w*")), region=Said("eu-west-1")).lines
+    again = PEAK.model_copy(update={"id": "again"})
+    entries = (price("1", schedule="peak"), price("2", schedule="again"))
+    [line] = one(book(*entries, schedules=(PEAK, again)), at=datetime(2026, 9, 30, 2, tzinfo=UTC)).lines
 
     assert line.parts == ()
     assert line.why == ("one of 2 that hold and are equally specific: none is chosen by chance",)

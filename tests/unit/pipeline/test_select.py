@@ -358,3 +358,15 @@ def test_a_written_price_takes_the_place_of_a_factor_from_its_first_day_on() -> 
 
     assert cost(prices, NOON - timedelta(milliseconds=1), processing="batch") == 500
     assert cost(prices, NOON, processing="batch") == 700
+
+
+def test_a_region_named_in_full_wins_over_its_beginning_and_a_longer_beginning_over_a_shorter() -> None:
+    prices = book(
+        price("1"), price("2", region="us*"), price("3", region="us-east*"), price("4", region="us-east-1"),
+        price("5", tenant="acme"),
+    )  # fmt: skip
+
+    found = [cost(prices, tenant_id="b", region=r) for r in ("eu", "us-west-1", "us-east-2", "us-east-1")]
+
+    assert found == [1_000, 2_000, 3_000, 4_000]
+    assert cost(prices, tenant_id="acme", region="us-east-1") == 5_000
