@@ -159,7 +159,10 @@ def _billed_alike(prices: Sequence[Price], others: Sequence[Price]) -> list[Pric
 
 def _begins(prices: Sequence[Price]) -> dict[str, datetime]:
     """Since when each bucket has prices of its own."""
-    return {bucket: min(p.effective_from for p in held) for bucket, held in _by(prices, lambda p: p.bucket).items()}
+    found = dict[str, datetime]()
+    for p in prices:
+        found[p.bucket] = min(found.get(p.bucket, p.effective_from), p.effective_from)
+    return found
 
 
 def _facts(prices: Sequence[Price], schedules: dict[str, Schedule], at: datetime) -> set[Hashable]:

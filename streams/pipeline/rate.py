@@ -39,6 +39,8 @@ ADDED = pl.Schema(
 )
 MAX_COST = 10**12  # of one event: sums over chunks, days and months stay far from where Decimal(38, 18) wraps (C6)
 TOKENS = ("input_tokens", "output_tokens")
+# List prices in another currency than the contract's, or in several: a sum of them would be an amount of nothing.
+LIST_FOREIGN = (pl.col("list_currency") != pl.col("currency")) | (pl.col("list_other") != pl.col("currency"))
 SUBSCRIPTION = "subscription: tokens of a plan, which never become spend; list_cost is what they would cost"
 
 
@@ -109,17 +111,23 @@ def _sums(lines: pl.DataFrame, list_lines: pl.DataFrame, tokens: pl.DataFrame) -
     )
     sums = sums.hstack(tokens.drop("source_offset"))  # both are by event, in the order of the lines
     if list_lines is lines:
-        return sums.with_columns(at_list=pl.when(pl.col("without") == 0).then("cost"))
+        every = pl.col("without") == 0
+        whose = {"list_currency": pl.col("currency"), "list_other": pl.col("other_currency")}
+        return sums.with_columns(at_list=pl.when(every).then("cost"), **whose)
     whole = pl.col("price_id").null_count() == 0
-    at_list = list_lines.group_by("source_offset").agg(at_list=pl.when(whole).then(pl.col("amount").sum()))
+    at_list = list_lines.group_by("source_offset").agg(
+        at_list=pl.when(whole).then(pl.col("amount").sum()),
+        list_currency=pl.col("currency").max(),
+        list_other=pl.col("currency").min(),
+    )
     return sums.join(at_list, on="source_offset", how="left", maintain_order="left")
 
 
 def _reasons(events: pl.DataFrame, usage: Usage, sums: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     """Why a row is what it is, problems first: source_offset, reasons, and whether one is a `problem`. Most rows have none."""
-    absurd = sums.filter(pl.col("cost") > MAX_COST).select(
-        "source_offset",
-        reason=pl.format("inconsistent: the cost would be {}, beyond 10^12", pl.col("cost").cast(pl.String)),
+    most = pl.max_horizontal("cost", "at_list")
+    absurd = sums.filter(most > MAX_COST).select(
+        "source_offset", reason=pl.format("inconsistent: the cost would be {}, beyond 10^12", most.cast(pl.String))
     )
     bare = lines.filter(pl.col("price_id").is_null()).group_by("source_offset", maintain_order=True)
     unpriced = bare.agg(reason=pl.format("no price in force: {}", pl.col("bucket").str.join(", ")).first())
@@ -130,8 +138,21 @@ def _reasons(events: pl.DataFrame, usage: Usage, sums: pl.DataFrame, lines: pl.D
     planned = events.filter(pl.col("billing_mode") == "subscription").select(
         "source_offset", reason=pl.lit(SUBSCRIPTION)
     )
+    mixed = sums.filter((pl.col("without") == 0) & (pl.col("currency") != pl.col("other_currency"))).select(
+        "source_offset", reason=pl.format("prices in {} and {} have no sum", "other_currency", "currency")
+    )
+    foreign = sums.filter(
+        LIST_FOREIGN & pl.col("at_list").is_not_null() & (pl.col("currency") == pl.col("other_currency"))
+    ).select(
+        "source_offset",
+        reason=pl.format(
+            "list prices in {} have no sum in {}",
+            pl.concat_list("list_other", "list_currency").list.unique(maintain_order=True).list.join(" and "),
+            "currency",
+        ),
+    )
     problems = pl.concat([usage.problems, absurd]).with_columns(problem=pl.lit(True))
-    notes = pl.concat([usage.notes, unpriced, guessed, planned]).with_columns(problem=pl.lit(False))
+    notes = pl.concat([usage.notes, unpriced, mixed, foreign, guessed, planned]).with_columns(problem=pl.lit(False))
     found = pl.concat([problems, notes]).group_by("source_offset", maintain_order=True)
     return found.agg(reasons=pl.col("reason"), problem=pl.col("problem").any())
 
@@ -174,7 +195,7 @@ def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
         "currency",
         "pricing_status",
         pl.col("reasons").fill_null([]),
-        list_cost=pl.when(known).then(pl.when(unused).then(nothing).otherwise("at_list")).cast(MONEY),
+        list_cost=pl.when(known).then(pl.when(unused).then(nothing).when(~LIST_FOREIGN).then("at_list")).cast(MONEY),
         contracted_cost=pays.cast(MONEY),
     )
     facts = facts.with_columns(

@@ -370,3 +370,33 @@ def test_a_region_named_in_full_wins_over_its_beginning_and_a_longer_beginning_o
 
     assert found == [1_000, 2_000, 3_000, 4_000]
     assert cost(prices, tenant_id="acme", region="us-east-1") == 5_000
+
+
+def test_a_list_cost_in_another_currency_than_the_contract_is_unknown_and_says_so() -> None:
+    two = {"input_uncached": 1, "output_visible": 1}
+    agreed = [price("2", b, tenant="acme", currency="EUR") for b in two]
+    foreign = one(book(price("1"), price("1", "output_visible"), *agreed), tenant_id="acme", amounts=two)
+    mixed = one(book(price("1"), price("1", "output_visible", currency="EUR"), *agreed), tenant_id="acme", amounts=two)
+
+    for found in (foreign, mixed):
+        assert (found["list_cost"], found["effective_cost"], found["currency"]) == (None, 4, "EUR")
+    assert foreign["reasons"] == ["list prices in USD have no sum in EUR"]
+    assert mixed["reasons"] == ["list prices in EUR and USD have no sum in EUR"]
+
+
+def test_prices_in_two_currencies_are_partial_and_say_why() -> None:
+    found = one(
+        book(price("1"), price("1", "output_visible", currency="EUR")),
+        amounts={"input_uncached": 1, "output_visible": 1},
+    )
+
+    assert (found["pricing_status"], found["effective_cost"]) == ("partial", None)
+    assert found["reasons"] == ["prices in EUR and USD have no sum"]
+
+
+def test_a_list_cost_beyond_all_bounds_is_inconsistent_however_cheap_the_contract() -> None:
+    found = one(
+        book(price("999999"), price("0.000001", tenant="acme")), tenant_id="acme", amounts={"input_uncached": 10**12}
+    )
+
+    assert (found["pricing_status"], found["list_cost"]) == ("inconsistent", None)
