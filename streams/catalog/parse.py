@@ -1,6 +1,7 @@
 """Text of catalog files in, a validated catalog out; an error names the file, the line and the remedy. Reads no files."""
 
 import tomllib
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,14 +26,23 @@ def _read(name: str, text: str) -> dict[str, Any]:
     return found
 
 
+def _heads(text: str) -> dict[str, list[int]]:
+    """The lines on which the entries of each [[section]] start."""
+    found = defaultdict[str, list[int]](list)
+    for i, line in enumerate(text.splitlines(), 1):
+        bare = line.strip()
+        if bare.startswith("[[") and bare.endswith("]]"):
+            found[bare[2:-2]].append(i)
+    return found
+
+
 def _line(text: str, section: str, index: int, key: str = "") -> int:
     """The line of `key` in the index-th [[section]], else where that starts, else 1."""
-    lines = text.splitlines()
-    heads = [i for i, line in enumerate(lines, 1) if line.strip() == f"[[{section}]]"]
+    heads = _heads(text).get(section, [])
     if index >= len(heads):
         return 1
     start = heads[index]
-    for i, line in enumerate(lines[start:], start + 1):
+    for i, line in enumerate(text.splitlines()[start:], start + 1):
         if line.lstrip().startswith("["):
             break
         if key and line.split("=")[0].strip() == key:
@@ -64,9 +74,12 @@ def parse_files(files: Mapping[str, str]) -> Catalog:
         except ValidationError as error:
             errors += [_slip(name, text, e) for e in error.errors()]
             continue
+        heads = _heads(text)  # once: a price list has a hundred thousand entries
         for section, items in sections.items():
             joined.setdefault(section, []).extend(items)
-            places.setdefault(section, []).extend(f"{name}:{_line(text, section, i)}" for i in range(len(items)))
+            lines = heads.get(section, [])
+            lines += [1] * (len(items) - len(lines))
+            places.setdefault(section, []).extend(f"{name}:{line}" for line in lines[: len(items)])
     if errors:
         raise CatalogError("\n".join(errors))
     catalog = Catalog.model_validate(joined)

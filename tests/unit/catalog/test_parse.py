@@ -1,5 +1,7 @@
 """A catalog is refused with file, line and remedy, or trusted."""
 
+import time
+
 import pytest
 
 from streams.catalog import wire
@@ -86,3 +88,26 @@ def test_a_slip_is_named_with_its_place(slip: str) -> None:
         parse_files({"prices.toml": text})
 
     assert message in str(caught.value)
+
+
+def test_a_list_of_many_prices_is_read_in_the_time_of_its_length() -> None:
+    entry = (
+        '[[prices]]\nprovider="p"\nmodel="m{}"\nbucket="input_uncached"\nunit_price="1"\ncurrency="USD"\nsource="x"\n'
+    )
+    text = "".join(entry.format(i) + "effective_from=2026-01-01T00:00:00Z\n" for i in range(4_000))
+    begun = time.perf_counter()
+
+    catalog = parse_files({"prices.toml": text})
+
+    assert len(catalog.prices) == 4_000
+    assert time.perf_counter() - begun < 8  # 16 s when the lines were counted again for every entry
+
+
+def test_many_slips_are_named_in_the_time_of_their_number() -> None:
+    text = "".join(f'[[prices]]\nmodel="m{i}"\n' for i in range(1_000))
+    begun = time.perf_counter()
+
+    with pytest.raises(CatalogError, match=r"prices\.toml:1999: prices\.999\.provider: Field required"):
+        parse_files({"prices.toml": text})
+
+    assert time.perf_counter() - begun < 8
