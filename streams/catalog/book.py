@@ -99,6 +99,7 @@ class Book:
 
     cells, frame: every price, as values and as CELLS, in the same order
     places:       SKU -> the places of its cells
+    parties:      SKU -> tenant and account -> the places of its cells for them, so that a contract costs others no time
     regions, tenants, accounts: those that some price is for
     """
 
@@ -108,6 +109,7 @@ class Book:
     cells: tuple[Cell, ...]
     frame: pl.DataFrame
     places: Mapping[tuple[str, str], range]
+    parties: Mapping[tuple[str, str], Mapping[tuple[str, str], Sequence[int]]]
     schedules: Mapping[str, Schedule]
     rates: tuple[FxRate, ...]
     currency_of: Mapping[str, str]
@@ -128,7 +130,9 @@ class Book:
 
     def _fitting(self, sale: Sale) -> Iterable[tuple[Sku, np.ndarray]]:
         for sku in self.names.resolve(sale.provider, sale.model):
-            places = self.places.get((sku.provider, sku.model), range(0))
+            of_party = self.parties.get((sku.provider, sku.model), {})
+            parties = {(t, a) for t in ("", sale.tenant) for a in ("", sale.account)}
+            places = sorted(i for party in parties for i in of_party.get(party, ()))
             yield sku, np.array([i for i in places if fits(self.cells[i], sale)], np.int64)
 
 
@@ -146,9 +150,13 @@ def compile_book(catalog: Catalog, sequence: int, version: str) -> Book:
     for price, name, each in expanded(catalog):
         of_sku[price.provider, price.model].append(_cell(price, name, each))
     cells, places = list[Cell](), dict[tuple[str, str], range]()
+    parties = dict[tuple[str, str], dict[tuple[str, str], list[int]]]()
     for sku, found in of_sku.items():
         also = list(_billed_alike(found))
         places[sku] = range(len(cells), len(cells) + len(found) + len(also))
+        of_party = parties[sku] = defaultdict(list)
+        for i, cell in zip(places[sku], (*found, *also), strict=True):
+            of_party[cell.tenant, cell.account].append(i)
         cells += found + also
     columns = zip(*(c[: len(CELLS)] for c in cells), strict=True) if cells else [()] * len(CELLS)
     frame = pl.DataFrame([pl.Series(n, v, CELLS[n]) for n, v in zip(CELLS, columns, strict=True)])
@@ -160,6 +168,7 @@ def compile_book(catalog: Catalog, sequence: int, version: str) -> Book:
         tuple(cells),
         frame,
         places,
+        parties,
         {s.id: s for s in catalog.schedules},
         catalog.rates,
         {t.id: t.currency for t in catalog.tenants if t.currency},
