@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +48,7 @@ CELLS = pl.Schema(
     }
 )
 KINDS = ("class", "region", "contract")  # of factors, in the order in which they multiply
+WIDE = Context(prec=80)  # of a price times a multiplier, before it is rounded to 18 digits
 MEMO = 20_000
 EXACT = 1_000  # narrowness of a region that is named in full
 
@@ -250,7 +251,7 @@ def _multiplied(factor: Factor, price: Price, name: str, each: Decimal) -> Named
     if ends and min(ends) <= start:
         return None
     dated = {"effective_from": start, "effective_to": min(ends) if ends else None}
-    amount = (each * factor.multiplier).quantize(Decimal(1).scaleb(-MAX_SCALE))
+    amount = WIDE.multiply(each, factor.multiplier).quantize(Decimal(1).scaleb(-MAX_SCALE), context=WIDE)
     return price.model_copy(update=change | dated), f"{name}*{factor.id}", amount
 
 

@@ -25,6 +25,7 @@ UNITS = {
     "output_visible_video", "output_citation",
 }  # fmt: skip
 KNOWN_BUCKETS = BUCKETS | UNITS
+MAX_RATE = 10**7  # the largest cost of an event, converted, must fit Decimal(38, 18), and so must a sum of some
 TIMES = (3_600_000, 60_000, 1_000)  # ms: an hourly price has no exact price of a millisecond
 
 
@@ -137,6 +138,10 @@ class Price(Sold):
             )
         if each >= MAX_UNIT_PRICE:
             raise ValueError(f"unit_price is {self.unit_price}; a price is for one unit, below {MAX_UNIT_PRICE:,}")
+        if each and not self.each:
+            raise ValueError(
+                f"unit_price {self.unit_price} per {self.per}: one unit would cost 0 at {MAX_SCALE} digits"
+            )
         if each == 0 and not self.free:
             raise ValueError('unit_price is 0; say free = true, or give a positive decimal string such as "0.0000025"')
         if self.context_to is not None and self.context_to <= self.context_from:
@@ -235,4 +240,8 @@ class FxRate(Dated):
     def _holds(self) -> "FxRate":
         if self.rate == 0 or self.base == self.quote:
             raise ValueError(f"rate {self.base}/{self.quote} is {self.rate}; give what one {self.base} is worth")
+        if self.rate >= MAX_RATE:
+            raise ValueError(
+                f"rate {self.base}/{self.quote} is {self.rate}; give it below {MAX_RATE:,}, in a larger unit"
+            )
         return self

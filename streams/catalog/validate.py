@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby, pairwise
 
+from streams.catalog.book import expanded
 from streams.catalog.commitments import agreement_problems
 from streams.catalog.models import Catalog
+from streams.catalog.money import MAX_UNIT_PRICE
 from streams.catalog.prices import FxRate, Price
 from streams.catalog.registries import MOST_REQUIRED
 
@@ -27,6 +29,7 @@ def problems(catalog: Catalog) -> list[str]:
     for prices in cells.values():
         found += _overlaps("prices", [(p.price_id, p.effective_from, p.effective_to) for p in prices])
     found += _bands(catalog.prices)
+    found += _factors(catalog)
     found += _names(catalog)
     for (base, quote), rates in groupby(sorted(catalog.rates, key=_pair), key=_pair):
         found += _overlaps(f"rates {base}/{quote}", [(r.rate_id, r.effective_from, r.effective_to) for r in rates])
@@ -92,6 +95,16 @@ def _overlaps(what: str, intervals: list[Interval]) -> list[str]:
 
 def _pair(rate: FxRate) -> tuple[str, str]:
     return rate.base, rate.quote
+
+
+def _factors(catalog: Catalog) -> Iterator[str]:
+    """Factors whose prices would be nothing, or so large that a line of the largest quantity is no Decimal(38, 18)."""
+    wrong = dict[str, str]()
+    for price, name, each in expanded(catalog) if catalog.factors else ():
+        if "*" in name and not price.free and not 0 < each < MAX_UNIT_PRICE:
+            wrong.setdefault(name.rpartition("*")[2], f"makes {each:f} of {name.rpartition('*')[0]}")
+    for factor, what in wrong.items():
+        yield f"factors {factor}: {what}; a price is above 0 and below {MAX_UNIT_PRICE:,}, mend the multiplier"
 
 
 def _bands(prices: Sequence[Price]) -> list[str]:

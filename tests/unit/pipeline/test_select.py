@@ -416,3 +416,30 @@ def test_the_contracts_of_thousands_of_tenants_cost_the_others_no_time() -> None
 
     assert found["effective_cost"].sum() == 2_000
     assert clock() - begun < 1.5  # every sale looked at every contract: 3 s here, and a minute with 100,000 of them
+
+
+@pytest.mark.parametrize(
+    ("amount", "multiplier"),
+    [("999999", "1000"), ("999999", "999999999999999"), ("0.000000000000000001", "0.1")],
+)
+def test_a_factor_that_makes_a_price_of_nothing_or_beyond_all_bounds_is_a_problem(amount: str, multiplier: str) -> None:
+    # such a price stopped the meter at the first event, or was free without saying so
+    factor = Factor(
+        id="prio", kind="class", multiplier=Decimal(multiplier), service_tier="priority", provider="openai", model="*",
+        effective_from=NOON - YEAR, source="test",
+    )  # fmt: skip
+
+    [problem] = problems(Catalog(prices=(price(amount),), factors=(factor,)))
+
+    assert problem.startswith("factors prio: makes ")
+    assert problem.endswith("; a price is above 0 and below 1,000,000, mend the multiplier")
+
+
+def test_a_price_that_is_nothing_at_eighteen_digits_is_refused() -> None:
+    with pytest.raises(ValueError, match="one unit would cost 0"):
+        price("0.0000000000001", "session_ms", per=3_600_000)
+
+
+def test_a_rate_at_which_the_largest_cost_does_not_fit_is_refused() -> None:
+    with pytest.raises(ValueError, match="in a larger unit"):
+        FxRate(base="USD", quote="IRR", rate=Decimal(10**8), effective_from=NOON, source="test")
