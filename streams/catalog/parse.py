@@ -2,7 +2,7 @@
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import yaml
@@ -63,8 +63,16 @@ def _slip(name: str, text: str, error: Any) -> str:
     return f"{name}:{_line(text, str(section), index, keys[0] if keys else '')}: {where}: {message}"
 
 
-def parse_files(files: Mapping[str, str]) -> Catalog:
-    """One catalog of several files; sections of the same name are joined. CatalogError names every slip at once."""
+def alone(own: Catalog) -> Catalog:
+    """Over nothing else."""
+    return own
+
+
+def parse_files(files: Mapping[str, str], over: Callable[[Catalog], Catalog] = alone) -> Catalog:
+    """One catalog of several files; sections of the same name are joined. CatalogError names every slip at once.
+
+    over: what it is used with, such as the base prices; judged together, since an alias or a factor may be for one of theirs
+    """
     joined: dict[str, list[Any]] = {}
     errors, places = list[str](), dict[str, list[str]]()
     for name, text in files.items():
@@ -83,7 +91,7 @@ def parse_files(files: Mapping[str, str]) -> Catalog:
     if errors:
         raise CatalogError("\n".join(errors))
     catalog = Catalog.model_validate(joined)
-    if found := problems(catalog):
+    if found := problems(over(catalog)):
         raise CatalogError("\n".join(_placed(found, catalog, places)))
     return catalog
 

@@ -11,7 +11,7 @@ import typer
 
 from streams.catalog.base_prices import base_catalog, with_base
 from streams.catalog.models import Catalog
-from streams.catalog.parse import parse_files
+from streams.catalog.parse import alone, parse_files
 from streams.catalog.update import standing_base
 from streams.cli.running import find_settings
 from streams.kafka import topics
@@ -26,12 +26,12 @@ send a first event:
     tr -d '\\n' | usage-streams emit -"""
 
 
-def read_folder(folder: Path) -> Catalog:
-    """The catalog in a folder of TOML and YAML files; raises CatalogError with file and line."""
+def read_folder(folder: Path, over: Callable[[Catalog], Catalog] = with_base) -> Catalog:
+    """The catalog in a folder of TOML and YAML files, that is used over the base prices; CatalogError names file and line."""
     names = sorted(p for p in folder.rglob("*") if p.suffix in (".toml", ".yaml", ".yml"))
     if not names:
         raise FileNotFoundError(f"catalog {folder}: no .toml or .yaml file there; `usage-streams init DIR` writes one")
-    return parse_files({str(p.relative_to(folder)): p.read_text(errors="surrogateescape") for p in names})
+    return parse_files({str(p.relative_to(folder)): p.read_text(errors="surrogateescape") for p in names}, over)
 
 
 def plan(old: Catalog | None, new: Catalog) -> list[str]:
@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
     ) -> None:
         """Publish a catalog. Example: [bold]usage-streams apply deploy/catalog[/bold]"""
-        own = read_folder(folder)
+        own = read_folder(folder, with_base if base else alone)
         catalog = partial(based, own) if base else own
         confirm = not yes and sys.stdin.isatty()
         try:

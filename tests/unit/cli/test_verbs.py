@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from streams.catalog.validate import CatalogError
 from streams.cli import main
 from streams.resources import catalog_folder
 from tests.support.events import event
@@ -189,3 +190,31 @@ def test_show_says_what_a_model_costs_by_any_of_its_names_and_that_a_stranger_ha
     assert {"input_uncached", "output_visible"} <= {p["bucket"] for p in known}
     assert (unknown.exit_code, json.loads(unknown.stdout)) == (1, [])
     assert "no price in force" in unknown.stderr
+
+
+def test_an_alias_or_a_factor_may_be_for_a_base_price_and_is_judged_with_it(tmp_path: Path) -> None:
+    alias = '[[aliases]]\nprovider = "openai"\nalias = "ours"\nmodel = "gpt-5-mini"\n'
+    factor = (
+        '[[factors]]\nid = "huge"\nkind = "contract"\ntenant = "acme"\nprovider = "openai"\nmodel = "gpt-5-mini"\n'
+        'multiplier = "100000000000000"\neffective_from = 2026-01-01T00:00:00Z\nsource = "a slip"\n'
+    )
+    event = {
+        "event_id": "e1",
+        "tenant_id": "acme",
+        "event_time": "2026-06-01T00:00:00Z",
+        "provider": "openai",
+        "model": "ours",
+    }
+    used = {"usage_dialect": "openai.chat", "usage_json": {"prompt_tokens": 4, "completion_tokens": 0}}
+    file, folder = tmp_path / "events.jsonl", tmp_path / "catalog"
+    file.write_text(json.dumps(event | used))
+    folder.mkdir()
+
+    (folder / "a.toml").write_text(alias)
+    priced = run.invoke(main.app, ["price", f"{file}", "--catalog", f"{folder}", "--json"])
+    (folder / "a.toml").write_text(alias + factor)
+    with pytest.raises(CatalogError) as refused:
+        run.invoke(main.app, ["price", f"{file}", "--catalog", f"{folder}"], catch_exceptions=False)
+
+    assert json.loads(priced.stdout)["effective_cost"] == "0.000001"
+    assert str(refused.value).startswith("a.toml:5: factors huge: makes ")
