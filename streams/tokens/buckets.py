@@ -13,6 +13,8 @@ import msgspec
 
 Ignored = Any
 MODALITIES = ("audio", "document", "image", "video")  # text has no suffix
+SIDES = ("input_", "output_")  # how buckets of tokens begin
+NOT_TOKENS = ("input_audio_ms", "input_characters", "input_messages")  # other units of input, whatever they begin with
 Notes = list[str]
 MOST_DIGITS = 15  # before the point, of a duration or a cost that can be true
 MOST_DECIMALS = 64

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from streams.tokens.buckets import Inconsistent, Said
+from streams.tokens.buckets import NOT_TOKENS, SIDES, Inconsistent, Said
 from streams.tokens.dialects import DECODE, DIALECTS
 from streams.tokens.read import LIMIT, NOTHING_SAID, read_block
 
@@ -131,6 +131,11 @@ class _Gathered:
         return table.select(pl.all().gather(found[:, 1])).insert_column(0, rows_of)
 
 
+def of_tokens(side: str) -> pl.Expr:
+    """Whether a line's bucket counts tokens of this one of SIDES."""
+    return pl.col("bucket").str.starts_with(side) & ~pl.col("bucket").is_in(NOT_TOKENS)
+
+
 def normalise(events: pl.DataFrame) -> Usage:
     """events: source_offset, usage_dialect, usage_json, quantities, provider_total_tokens."""
     gathered = _Gathered()
@@ -165,7 +170,7 @@ def _totals_missed(events: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     told = events.select("source_offset", "provider_total_tokens").drop_nulls("provider_total_tokens")
     if not told.height:
         return pl.DataFrame(schema=PROBLEMS)
-    tokens = lines.filter(pl.col("bucket").str.contains("^(input|output)_")).group_by("source_offset")
+    tokens = lines.filter(pl.any_horizontal(map(of_tokens, SIDES))).group_by("source_offset")
     both = told.join(tokens.agg(found=pl.col("quantity").sum()), on="source_offset", how="left")
     both = both.with_columns(pl.col("found").fill_null(0))  # no token bucket at all: the sum of nothing
     missed = both.filter(pl.col("found") != pl.col("provider_total_tokens"))

@@ -443,3 +443,16 @@ def test_a_price_that_is_nothing_at_eighteen_digits_is_refused() -> None:
 def test_a_rate_at_which_the_largest_cost_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="in a larger unit"):
         FxRate(base="USD", quote="IRR", rate=Decimal(10**8), effective_from=NOON, source="test")
+
+
+def test_seconds_and_characters_of_input_are_no_tokens() -> None:
+    prices = book(
+        price("1", context_to=1_000), price("2", context_from=1_000), price("0.001", "input_audio_ms"),
+        price("0.001", "input_characters"),
+    )  # fmt: skip
+    used = {"input_uncached": 10, "input_audio_ms": 60_000, "input_characters": 5_000}
+
+    found = one(prices, amounts=used, provider_total_tokens=10)
+
+    assert (found["input_tokens"], found["total_tokens"], found["pricing_status"]) == (10, 10, "priced")
+    assert found["effective_cost"] == 75  # 10 + 60 + 5: the lower band, for ten tokens
