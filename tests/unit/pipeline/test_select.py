@@ -456,3 +456,10 @@ def test_seconds_and_characters_of_input_are_no_tokens() -> None:
 
     assert (found["input_tokens"], found["total_tokens"], found["pricing_status"]) == (10, 10, "priced")
     assert found["effective_cost"] == 75  # 10 + 60 + 5: the lower band, for ten tokens
+
+
+def test_two_models_whose_names_differ_in_case_alone_are_a_problem() -> None:
+    # one of the two was never found, so that an own price lost to the base price without a word
+    assert problems(Catalog(prices=(price("1", model="M-1"), price("2", model="m-1")))) == [
+        "prices openai/m-1: differs from M-1 in case alone; write both the same way"
+    ]
