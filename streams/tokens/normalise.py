@@ -47,6 +47,7 @@ class Usage:
 
 
 UNKNOWN = "unknown_field: "  # of notes: what no struct knows may be billable from today on
+IGNORED = "quantities are not counted: usage_json is there too; send one of the two"
 Reasons = list[tuple[int, str]]
 FAILED = (Inconsistent, msgspec.MsgspecError, ArithmeticError, RecursionError, ValueError)
 
@@ -145,7 +146,10 @@ def normalise(events: pl.DataFrame) -> Usage:
         for part in blocks.partition_by("usage_dialect", maintain_order=True)
     ]
     own = events.select("source_offset", "usage_json", "quantities")
-    own = own.filter(pl.col("usage_json").is_null() & (pl.col("quantities").list.len() > 0))
+    own = own.filter(pl.col("quantities").list.len() > 0)
+    both = own.filter(pl.col("usage_json").is_not_null())["source_offset"].to_list()
+    gathered.notes += [(offset, IGNORED) for offset in both]
+    own = own.filter(pl.col("usage_json").is_null())
     if own.height:
         items = own.select("source_offset", "quantities").explode("quantities").unnest("quantities")
         given = items.group_by("source_offset", "bucket").agg(quantity=pl.col("amount").sum())
