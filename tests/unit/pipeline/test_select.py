@@ -463,3 +463,14 @@ def test_two_models_whose_names_differ_in_case_alone_are_a_problem() -> None:
     assert problems(Catalog(prices=(price("1", model="M-1"), price("2", model="m-1")))) == [
         "prices openai/m-1: differs from M-1 in case alone; write both the same way"
     ]
+
+
+def test_hours_over_midnight_hold_after_a_day_that_a_zone_left_out() -> None:
+    # Samoa went from Thursday 2011-12-29 to Saturday 2011-12-31; an event of that day must not stop the meter
+    night = Schedule(id="night", zone="Pacific/Apia", hours=(Hours(start=time(22), end=time(6)),))
+    since = datetime(2011, 1, 1, tzinfo=UTC)
+    prices = book(
+        price("1", effective_from=since), price("2", schedule="night", effective_from=since), schedules=(night,)
+    )
+
+    assert cost(prices, datetime(2011, 12, 31, 1, tzinfo=ZoneInfo("Pacific/Apia"))) == 2_000
