@@ -13,6 +13,7 @@ from streams.catalog.book import SAME_RATE, expanded
 from streams.catalog.changes import holds
 from streams.catalog.models import Catalog
 from streams.catalog.prices import Price
+from streams.tokens.buckets import NOT_TOKENS, SIDES
 
 STALE_DAYS = 90
 Class = tuple[str, str, str, str]
@@ -60,7 +61,7 @@ def missing(catalog: Catalog, at: datetime) -> Iterator[Finding]:
 def _offered(catalog: Catalog, at: datetime) -> Iterator[Price]:
     """List prices of tokens that hold then outside special hours, those that factors make included."""
     for price, _, _ in expanded(catalog):
-        tokens = price.bucket.startswith(("input_", "output_"))
+        tokens = price.bucket.startswith(SIDES) and price.bucket not in NOT_TOKENS
         if tokens and holds(price, at) and not price.contract and not price.schedule:
             yield price
 

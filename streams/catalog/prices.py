@@ -4,7 +4,7 @@ An entry is one cell of a matrix. A cell that nobody wrote is unpriced: batch is
 not rated as a standard one, unless an entry says so.
 """
 
-from datetime import date, time
+from datetime import UTC, date, time
 from decimal import Decimal, localcontext
 from difflib import get_close_matches
 from typing import Annotated, Literal
@@ -125,7 +125,10 @@ class Price(Sold):
         ]
         if self.context_from or self.context == "excess":
             marks.append(f"{self.context}>={self.context_from}")
-        return "/".join([self.provider, self.model, self.bucket, *marks]) + f"@{self.effective_from:%Y-%m-%dT%H:%M:%SZ}"
+        return (
+            "/".join([self.provider, self.model, self.bucket, *marks])
+            + f"@{self.effective_from.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        )
 
     @model_validator(mode="after")
     def _holds(self) -> "Price":
@@ -236,7 +239,7 @@ class FxRate(Dated):
     @property
     def rate_id(self) -> str:
         """Stable name of this rate."""
-        return f"{self.base}/{self.quote}@{self.effective_from:%Y-%m-%dT%H:%M:%SZ}"
+        return f"{self.base}/{self.quote}@{self.effective_from.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     @model_validator(mode="after")
     def _holds(self) -> "FxRate":

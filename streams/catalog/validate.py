@@ -145,6 +145,10 @@ def _names(catalog: Catalog) -> list[str]:
         for p in catalog.prices
         if p.schedule and p.schedule not in schedules
     ]
+    spelt = dict[tuple[str, str], str]()  # names are compared in lower case, so that one of two would never be found
+    for provider, model in sorted(models):
+        if (other := spelt.setdefault((provider, model.lower()), model)) != model:
+            found.append(f"prices {provider}/{model}: differs from {other} in case alone; write both the same way")
     dated = defaultdict[tuple[str, str], list[Interval]](list)
     for alias in catalog.aliases:
         if (alias.provider, alias.model) not in models:

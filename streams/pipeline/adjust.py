@@ -112,6 +112,7 @@ def voided(rows: pl.DataFrame, reason: str) -> pl.DataFrame:
         pl.col("reasons").list.concat(pl.lit([f"void: {reason}"])),
         *no_tokens,
         *(pl.lit(0, MONEY).alias(name) for name in COSTS),
+        *(pl.col(name) * 0 for name in ("converted_cost",) if name in rows.columns),  # rows of an older format lack it
         pricing_status=pl.lit("void"),
         is_deleted=pl.lit(1, pl.UInt8),
     )

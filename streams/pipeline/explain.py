@@ -18,6 +18,7 @@ from streams.catalog.book import SAME_RATE, Book, Cell, Sale
 from streams.catalog.names import Sku, Way
 from streams.catalog.prices import Schedule
 from streams.pipeline.select import PROCESSINGS, TIERS, UNIT
+from streams.tokens.buckets import NOT_TOKENS
 
 EXACT = Context(prec=60)
 ASSUMED = "assumed: nothing says it"
@@ -109,7 +110,7 @@ def explain(case: Case, book: Book) -> Explanation:
     """Every decision behind the cost of this event."""
     sale, facts = sold(case)
     meant = book.names.resolve(sale.provider, sale.model)
-    whole = sum(n for bucket, n in case.quantities.items() if bucket.startswith("input_"))
+    whole = sum(n for bucket, n in case.quantities.items() if bucket.startswith("input_") and bucket not in NOT_TOKENS)
     lines = tuple(
         _line(_Asked(case, sale, meant, whole, bucket, quantity), book)
         for bucket, quantity in sorted(case.quantities.items())

@@ -14,7 +14,8 @@ from streams.catalog.book import Book
 from streams.pipeline.convert import converted
 from streams.pipeline.frames import MONEY
 from streams.pipeline.select import offers, price_lines, sales
-from streams.tokens.normalise import UNKNOWN, Usage
+from streams.tokens.buckets import SIDES
+from streams.tokens.normalise import UNKNOWN, Usage, of_tokens
 
 LINE = pl.Struct(
     {"bucket": pl.String, "quantity": pl.Int64, "unit_price": MONEY, "amount": MONEY, "price_id": pl.String}
@@ -67,7 +68,7 @@ def served(events: pl.DataFrame, usage: Usage) -> pl.DataFrame:
 
 def counted(lines: pl.DataFrame) -> pl.DataFrame:
     """source_offset, input_tokens, output_tokens: one row an event with usage."""
-    is_input, is_output = (pl.col("bucket").str.starts_with(side) for side in ("input_", "output_"))
+    is_input, is_output = map(of_tokens, SIDES)
     quantity = pl.col("quantity")
     return (
         lines.select(

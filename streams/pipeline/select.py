@@ -167,7 +167,8 @@ def _in_hours(ids: list[str], schedules: Mapping[str, Schedule]) -> pl.Expr:
 
 def inside(schedule: Schedule) -> pl.Expr:
     """Whether event_time lies in the schedule's hours; hours over midnight belong to the day on which they start."""
-    local = pl.col("event_time").dt.convert_time_zone(schedule.zone)
+    # Without its zone, so that the day before is always there: in Samoa 2011-12-30 was not.
+    local = pl.col("event_time").dt.convert_time_zone(schedule.zone).dt.replace_time_zone(None)
     now = local.dt.time()
 
     def on(day: pl.Expr) -> pl.Expr:

@@ -5,14 +5,14 @@ includes thinking (domain.md §1.1, §1.4).
 answered (an advisor, a fallback) is kept in buckets that have no price, so that the row says that its cost is not whole.
 """
 
-from streams.tokens.buckets import Block, Dialect, Ignored, Inconsistent, Notes, Said, agree
+from streams.tokens.buckets import Block, Count, Dialect, Ignored, Inconsistent, Notes, Said, agree
 
 
 class CacheCreation(Block):
     """cache_creation_input_tokens by time to live."""
 
-    ephemeral_5m_input_tokens: int | None = None
-    ephemeral_1h_input_tokens: int | None = None
+    ephemeral_5m_input_tokens: Count | None = None
+    ephemeral_1h_input_tokens: Count | None = None
 
 
 class OutputDetails(Block):
@@ -33,10 +33,10 @@ class ServerTools(Block):
 class Counts(Block, kw_only=True):
     """Tokens of one pass of a model."""
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
     cache_creation: CacheCreation | None = None
 
 

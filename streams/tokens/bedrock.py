@@ -3,14 +3,14 @@ vendor's own block (domain.md §1.1, §1.4).
 """
 
 from streams.tokens import anthropic
-from streams.tokens.buckets import Block, Dialect, Inconsistent, Notes, agree
+from streams.tokens.buckets import Block, Count, Dialect, Inconsistent, Notes, agree
 
 
 class Write(Block):
     """Cache writes of one time to live."""
 
     ttl: str
-    inputTokens: int = 0
+    inputTokens: Count = 0
 
 
 class ServerTools(Block):

@@ -7,12 +7,15 @@ appears; fields that carry nothing billable are `Ignored`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 Ignored = Any
 MODALITIES = ("audio", "document", "image", "video")  # text has no suffix
+SIDES = ("input_", "output_")  # how buckets of tokens begin
+NOT_TOKENS = ("input_audio_ms", "input_characters", "input_messages")  # other units of input, whatever they begin with
+Count = Annotated[int, msgspec.Meta(ge=0)]  # of parts that are summed up: there a negative one could hide
 Notes = list[str]
 MOST_DIGITS = 15  # before the point, of a duration or a cost that can be true
 MOST_DECIMALS = 64

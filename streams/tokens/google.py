@@ -4,14 +4,14 @@ excludes thoughts (domain.md §1.1, §1.4). Where the total fits only if thought
 
 from operator import sub
 
-from streams.tokens.buckets import MODALITIES, Block, Dialect, Ignored, Inconsistent, Notes, Said, counted
+from streams.tokens.buckets import MODALITIES, Block, Count, Dialect, Ignored, Inconsistent, Notes, Said, counted
 
 
 class Part(Block):
     """Tokens of one modality."""
 
     modality: str
-    tokenCount: int = 0
+    tokenCount: Count = 0
 
 
 class Usage(Block):

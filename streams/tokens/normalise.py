@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from streams.tokens.buckets import Inconsistent, Said
+from streams.tokens.buckets import NOT_TOKENS, SIDES, Inconsistent, Said
 from streams.tokens.dialects import DECODE, DIALECTS
 from streams.tokens.read import LIMIT, NOTHING_SAID, read_block
 
@@ -47,6 +47,7 @@ class Usage:
 
 
 UNKNOWN = "unknown_field: "  # of notes: what no struct knows may be billable from today on
+IGNORED = "quantities are not counted: usage_json is there too; send one of the two"
 Reasons = list[tuple[int, str]]
 FAILED = (Inconsistent, msgspec.MsgspecError, ArithmeticError, RecursionError, ValueError)
 
@@ -131,6 +132,11 @@ class _Gathered:
         return table.select(pl.all().gather(found[:, 1])).insert_column(0, rows_of)
 
 
+def of_tokens(side: str) -> pl.Expr:
+    """Whether a line's bucket counts tokens of this one of SIDES."""
+    return pl.col("bucket").str.starts_with(side) & ~pl.col("bucket").is_in(NOT_TOKENS)
+
+
 def normalise(events: pl.DataFrame) -> Usage:
     """events: source_offset, usage_dialect, usage_json, quantities, provider_total_tokens."""
     gathered = _Gathered()
@@ -140,7 +146,10 @@ def normalise(events: pl.DataFrame) -> Usage:
         for part in blocks.partition_by("usage_dialect", maintain_order=True)
     ]
     own = events.select("source_offset", "usage_json", "quantities")
-    own = own.filter(pl.col("usage_json").is_null() & (pl.col("quantities").list.len() > 0))
+    own = own.filter(pl.col("quantities").list.len() > 0)
+    both = own.filter(pl.col("usage_json").is_not_null())["source_offset"].to_list()
+    gathered.notes += [(offset, IGNORED) for offset in both]
+    own = own.filter(pl.col("usage_json").is_null())
     if own.height:
         items = own.select("source_offset", "quantities").explode("quantities").unnest("quantities")
         given = items.group_by("source_offset", "bucket").agg(quantity=pl.col("amount").sum())
@@ -165,7 +174,7 @@ def _totals_missed(events: pl.DataFrame, lines: pl.DataFrame) -> pl.DataFrame:
     told = events.select("source_offset", "provider_total_tokens").drop_nulls("provider_total_tokens")
     if not told.height:
         return pl.DataFrame(schema=PROBLEMS)
-    tokens = lines.filter(pl.col("bucket").str.contains("^(input|output)_")).group_by("source_offset")
+    tokens = lines.filter(pl.any_horizontal(map(of_tokens, SIDES))).group_by("source_offset")
     both = told.join(tokens.agg(found=pl.col("quantity").sum()), on="source_offset", how="left")
     both = both.with_columns(pl.col("found").fill_null(0))  # no token bucket at all: the sum of nothing
     missed = both.filter(pl.col("found") != pl.col("provider_total_tokens"))

@@ -1,11 +1,13 @@
 """A catalog is refused with file, line and remedy, or trusted."""
 
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from streams.catalog import wire
 from streams.catalog.parse import parse_files
+from streams.catalog.prices import Price
 from streams.catalog.validate import CatalogError
 
 PRICE = """
@@ -136,3 +138,12 @@ def test_many_slips_are_named_in_the_time_of_their_number() -> None:
         parse_files({"prices.toml": text})
 
     assert time.perf_counter() - begun < 8
+
+
+def test_the_name_of_a_price_says_its_first_instant_in_utc() -> None:
+    start = datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=2)))
+    price = Price(
+        provider="p", model="m", bucket="requests", unit_price="1", currency="USD", source="x", effective_from=start
+    )
+
+    assert price.price_id == "p/m/requests@2025-12-31T22:00:00Z"

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.catalog.book import Book
-from streams.catalog.models import Budget, Calendar
+from streams.catalog.book import Book, compile_book
+from streams.catalog.models import Budget, Calendar, Catalog, Tenant
+from streams.catalog.prices import FxRate
 from streams.jobs.ports import event_columns
 from streams.pipeline.adjust import (
     NONE,
@@ -281,3 +282,18 @@ def test_a_run_and_its_messages_come_back_as_they_were_written() -> None:
 def test_what_is_not_an_adjustment_stops_its_reader(headers: list[tuple[str, bytes]]) -> None:
     with pytest.raises(LogBroken, match=r"usage\.adjustments: "):
         read_adjustment(headers)
+
+
+def test_a_void_takes_back_what_was_converted_too() -> None:
+    rates = (FxRate(base="USD", quote="EUR", rate=Decimal("0.5"), effective_from=NOON - DAY, source="test"),)
+    prices = compile_book(
+        Catalog(prices=(price("m", "requests", "0.01"),), rates=rates, tenants=(Tenant(id="acme", currency="EUR"),)),
+        1,
+        "v1",
+    )
+    rows = ledger(prices, used(1, NOON, requests=3))
+
+    new = corrected(rows, run("void"), prices, EVENT).new
+
+    assert rows["converted_cost"].to_list() == [Decimal("0.015")]
+    assert new["converted_cost"].to_list() == [Decimal(0)]

@@ -443,3 +443,34 @@ def test_a_price_that_is_nothing_at_eighteen_digits_is_refused() -> None:
 def test_a_rate_at_which_the_largest_cost_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="in a larger unit"):
         FxRate(base="USD", quote="IRR", rate=Decimal(10**8), effective_from=NOON, source="test")
+
+
+def test_seconds_and_characters_of_input_are_no_tokens() -> None:
+    prices = book(
+        price("1", context_to=1_000), price("2", context_from=1_000), price("0.001", "input_audio_ms"),
+        price("0.001", "input_characters"),
+    )  # fmt: skip
+    used = {"input_uncached": 10, "input_audio_ms": 60_000, "input_characters": 5_000}
+
+    found = one(prices, amounts=used, provider_total_tokens=10)
+
+    assert (found["input_tokens"], found["total_tokens"], found["pricing_status"]) == (10, 10, "priced")
+    assert found["effective_cost"] == 75  # 10 + 60 + 5: the lower band, for ten tokens
+
+
+def test_two_models_whose_names_differ_in_case_alone_are_a_problem() -> None:
+    # one of the two was never found, so that an own price lost to the base price without a word
+    assert problems(Catalog(prices=(price("1", model="M-1"), price("2", model="m-1")))) == [
+        "prices openai/m-1: differs from M-1 in case alone; write both the same way"
+    ]
+
+
+def test_hours_over_midnight_hold_after_a_day_that_a_zone_left_out() -> None:
+    # Samoa went from Thursday 2011-12-29 to Saturday 2011-12-31; an event of that day must not stop the meter
+    night = Schedule(id="night", zone="Pacific/Apia", hours=(Hours(start=time(22), end=time(6)),))
+    since = datetime(2011, 1, 1, tzinfo=UTC)
+    prices = book(
+        price("1", effective_from=since), price("2", schedule="night", effective_from=since), schedules=(night,)
+    )
+
+    assert cost(prices, datetime(2011, 12, 31, 1, tzinfo=ZoneInfo("Pacific/Apia"))) == 2_000

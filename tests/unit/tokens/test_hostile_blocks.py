@@ -98,3 +98,37 @@ def test_a_count_that_is_zero_was_measured() -> None:
     )
 
     assert found.problems.rows() == found.lines.rows() == []
+
+
+@pytest.mark.parametrize(
+    ("dialect", "block"),
+    [
+        (
+            "google.generate_content",
+            '{"promptTokenCount":100,"promptTokensDetails":[{"modality":"TEXT","tokenCount":-50},'
+            '{"modality":"TEXT","tokenCount":150}]}',
+        ),
+        (
+            "anthropic.messages",
+            '{"input_tokens":100,"output_tokens":5,"iterations":[{"type":"compaction","input_tokens":-50}]}',
+        ),
+        (
+            "bedrock.converse",
+            '{"inputTokens":1,"cacheDetails":[{"ttl":"5m","inputTokens":-5},{"ttl":"5m","inputTokens":15}]}',
+        ),
+    ],
+)
+def test_a_negative_part_does_not_hide_in_a_sum(dialect: str, block: str) -> None:
+    found = used((dialect, block))
+
+    assert found.lines.height == 0
+    assert found.problems["reason"][0].startswith("bad_usage: Expected `int` >= 0")
+
+
+def test_quantities_beside_a_block_are_not_counted_and_the_row_says_so() -> None:
+    block, own = '{"prompt_tokens":7}', [{"bucket": "web_searches", "amount": 5}]
+
+    found = normalise(pl.DataFrame([(1, "openai.chat", block, own, None)], EVENTS, orient="row"))
+
+    assert found.lines.rows() == [(1, "input_uncached", 7)]
+    assert found.notes.rows() == [(1, "quantities are not counted: usage_json is there too; send one of the two")]
