@@ -149,10 +149,13 @@ def show(found: Position, press: set[tuple[Any, ...]], screen: Console) -> None:
                 screen.print(f"  {row['id']}, {period(row)}: {said}", soft_wrap=True)
     if found.quotas.height:
         table = Table("quota", "period", "used", "free", "left", "credit due", "currency", box=None)
-        for row in found.quotas.to_dicts():
+        last = {row["id"]: row["start"] for row in found.quotas.sort("start").to_dicts()}
+        for row in (r for r in found.quotas.to_dicts() if r["used"] or r["start"] == last[r["id"]]):
             units = (f"{row['used']:,}", f"{row['free']:,}", f"{row['left']:,}")
             table.add_row(row["id"], period(row), *units, short(row["credit"]), row["currency"] or "")
         screen.print(table)
+        if hidden := found.quotas.height - table.row_count:
+            screen.print(f"  {hidden:,} periods that nothing used are left out; --json has them")
     if found.volumes.height:
         table = Table("volume", "period", "volume", "multiplier", "next above", "credit due", "currency", box=None)
         for row in found.volumes.to_dicts():
@@ -218,7 +221,9 @@ def register(app: typer.Typer) -> None:
             said = {"at": plain(when), "catalog": catalog.version}
             typer.echo(json.dumps(said | {name: rows_of(frame) for name, frame in frames.items()}))
         elif not catalog.catalog.agreements:
-            typer.echo("the catalog has no commitments, quotas, volumes or provisioned capacity")
+            typer.echo(
+                "the catalog has no commitments, quotas, volumes or provisioned capacity; commitments.toml of `init` shows how"
+            )
         else:
             show(found, set(press.select("id", "start").iter_rows()), console())
         raise typer.Exit(1 if press.height else 0)

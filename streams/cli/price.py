@@ -20,7 +20,7 @@ from streams.cli.apply import read_folder
 from streams.cli.events import checked
 from streams.cli.explained import data, explanations, tree
 from streams.cli.screen import console
-from streams.pipeline.attribute import attribute
+from streams.pipeline.attribute import attribute, refused
 from streams.pipeline.rate import rate
 from streams.tokens.normalise import normalise
 from streams.watch.alerts import text
@@ -96,7 +96,15 @@ def register(app: typer.Typer) -> None:
             usage = normalise(events)
             rated = rate(events, usage, book)
             explained = explanations(events, usage, rated, book) if why else repeat(None)
-            for row, reason in zip(rated.iter_rows(named=True), explained, strict=False):
+            kept = ~refused(events, book)
+            for row, reason, counts in zip(rated.iter_rows(named=True), explained, kept, strict=False):
+                if not counts:
+                    lacks = ", ".join(row["lacks"])
+                    said = (
+                        f"lacks {lacks}; the meter dead-letters it (requirements: on_breach), its cost will not count"
+                    )
+                    typer.echo(f"event {row['event_id']}: {said}", err=True)
+                    wrong += 1
                 if as_json or (reason is None and not sys.stdout.isatty()):
                     typer.echo(json.dumps(priced(row) | ({"explained": data(reason)} if reason else {})))
                 elif reason:

@@ -57,11 +57,11 @@ def _mooncake() -> Iterator[tuple[Assigned, Tokens]]:
 
 
 def prices_of(toml: str) -> dict[tuple[str, str], Decimal]:
-    """(model, bucket) -> price of one token, of entries that are in force."""
+    """(model, bucket) -> price of one token, of entries that are in force; no request of the traces reaches a higher band."""
     return {
         (p["model"], p["bucket"]): Decimal(p["unit_price"]) / p.get("per", 1)
         for p in tomllib.loads(toml)["prices"]
-        if "effective_to" not in p
+        if "effective_to" not in p and "context_from" not in p
     }
 
 

@@ -156,7 +156,7 @@ def understood(provider: str, model: str, book: Book) -> str:
     if not meant:
         known = sorted({name for sold_by, name in book.names.models if sold_by == own})
         if not known:
-            near = get_close_matches(own, sorted({p for p, _ in book.names.models}), 3)
+            near = get_close_matches(own, sorted({p for p, _ in book.names.models}), 3, 0.75)
             return f"{also}provider {own} has no prices" + (f"; is it {' or '.join(near)}?" if near else "")
         near = get_close_matches(model.lower(), known, 3)
         return f"{also}{own} has no model or alias {model}" + (f"; is it {' or '.join(near)}?" if near else "")

@@ -109,6 +109,9 @@ def alert_record(
     """The record on usage.alerts: JSON, money as strings."""
     limit, value = budget.limit, sums.value(budget.unit)
     percent = f"{value / limit * 100:.1f}"
+    said = f"{percent} % of {text(limit)} {budget.currency if budget.unit == 'cost' else budget.unit}"
+    if budget.unit == "unpriced":
+        said = f"{sums.unpriced:,} of {sums.events:,} events without a price; `usage-streams query unpriced_models` says why"
     return {
         "alert_id": name,
         "revision": raised.revision,
@@ -133,7 +136,7 @@ def alert_record(
         "occurred_at": instant(cause.clock),
         "detected_at": instant(cause.detected),
         "ledger": {"stream": cause.stream, "partition": cause.partition, "offset": cause.ledger_offset},
-        "summary": f"{scope}: {percent} % of {text(limit)} {budget.currency if budget.unit == 'cost' else budget.unit}",
+        "summary": f"{scope}: {said}",
     }
 
 

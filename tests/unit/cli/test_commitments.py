@@ -67,6 +67,8 @@ def test_what_runs_out_what_is_unused_and_what_is_due_is_said() -> None:
     assert "credit due in these periods: free 2.00 USD" in said
     assert "credit due in these periods: bulk 0.20 USD" in said or "bulk 0.2 USD" in said  # 10 % of 2
     assert "free unknown for 50 free units of 2026-05-02 00:00" in said
+    assert "periods that nothing used are left out" in said
+    assert "2026-05-20 00:00" not in said
 
 
 TIERS = [{"above": "1", "multiplier": "0.9"}]

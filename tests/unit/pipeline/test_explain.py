@@ -135,6 +135,7 @@ def test_the_sale_says_where_each_word_came_from() -> None:
         ),
         ("openai", "mm", "openai has no model or alias mm; is it m?"),
         ("opnai", "m", "provider opnai has no prices; is it openai?"),
+        ("opera", "m", "provider opera has no prices"),
     ],
 )  # fmt: skip
 def test_a_name_says_how_it_was_understood(provider: str, model: str, said: str) -> None:
