@@ -125,7 +125,8 @@ def test_the_same_base_again_changes_nothing(old: Catalog, new: Catalog) -> None
     first = succeed(old, new, AT)
 
     assert succeed(old, old, AT) is old
-    assert book_of(succeed(first, new, AT + DAY)).frame.equals(book_of(first).frame)
+    again = book_of(succeed(first, new, AT + DAY)).frame
+    assert sorted(map(str, again.rows())) == sorted(map(str, book_of(first).frame.rows()))
 
 
 def test_the_base_that_is_installed_succeeds_itself_without_a_change() -> None:
