@@ -38,7 +38,7 @@ def test_a_scrape_counts_what_the_meter_did_and_how_far_behind_it_is(
         now = scrape(port)
         return all(now.get(f'usage_events_total{{outcome="{o}"}}', 0) >= count for o, count in wanted.items())
 
-    until(counted, 20, "counted", meter.said)
+    until(counted, 60, "counted", meter.said)
     found = scrape(port)
     lags = {name: value for name, value in found.items() if name.startswith("usage_stage_lag_seconds{")}
     for topic in ("usage.events", "usage.adjustments"):

@@ -79,8 +79,8 @@ def same(settings: Settings, client: Client, tenant: str, wanted: dict[str, Deci
             s.said()[-3000:] for s in stages
         )
 
-    until(lambda: stored_costs(client, tenant) == wanted, 30, f"{wanted} in SQL", logs)
-    until(lambda: budget_use(client, tenant) == wanted, 30, f"{wanted} in budgets", logs)
+    until(lambda: stored_costs(client, tenant) == wanted, 60, f"{wanted} in SQL", logs)
+    until(lambda: budget_use(client, tenant) == wanted, 60, f"{wanted} in budgets", logs)
     assert asyncio.run(account(settings))["difference"] == 0
     assert {r["missing"] for r in run_query(client, "conservation")} == {0}
 
@@ -153,7 +153,7 @@ def test_usage_that_was_wrong_is_taken_back_and_stays_visible(
     assert {row["team"] for row in planned["rows"]} == {"t1", "t2"}
     assert {row["new"] for row in planned["rows"]} == {"0"}
     wanted = {team: cost for team, cost in sent.costs().items() if team not in ("t1", "t2")}
-    until(lambda: stored_costs(client, tenant) == wanted, 30, "taken back in SQL", stages[2].said)
+    until(lambda: stored_costs(client, tenant) == wanted, 60, "taken back in SQL", stages[2].said)
     until(
         lambda: budget_use(client, tenant) == wanted | {"t1": 0, "t2": 0}, 30, "taken back in budgets", stages[1].said
     )
