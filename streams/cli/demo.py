@@ -126,7 +126,7 @@ class Demo:
         started = time.monotonic()
         self._until(lambda: actual.stored(client, self.tenant) >= sent, "events that can be queried")
         waited = time.monotonic() - started
-        self._until(lambda: actual.firing(client, self.tenant) >= must_fire, "alerts")
+        self._until(lambda: actual.firing(client, self.tenant, ever=True) >= must_fire, "alerts")
         return waited
 
     def _until(self, done: Callable[[], bool], what: str) -> None:
