@@ -112,7 +112,7 @@ def compare(
         return "\n".join(s.said()[-2000:] for s in stages)
 
     until(lambda: stored_events(client, sent.tenant) >= sent.good, 60, f"{sent.good} events of {sent.tenant}", logs)
-    until(lambda: set(budget_use(client, sent.tenant).items()) == set(sent.costs().items()), 180, "budgets exact", logs)
+    until(lambda: set(budget_use(client, sent.tenant).items()) == set(sent.costs().items()), 60, "budgets exact", logs)
     assert stored_events(client, sent.tenant) == sent.good
     assert stored_costs(client, sent.tenant) == sent.costs()
     until(lambda: asyncio.run(account(settings))["waiting"] == 0, 60, "marked as stored", logs)
