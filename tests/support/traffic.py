@@ -18,6 +18,7 @@ from tests.support.stages import Stage, until
 
 COST = Decimal("0.00000175") * 100 + Decimal("0.000014") * 20  # of tests.support.events.OPENAI_USAGE with gpt-5.2
 TEAMS = 5
+TAKEN = set[str]()
 
 
 @dataclass
@@ -41,7 +42,11 @@ class Sent:
 
 async def produce(settings: Settings, tenant: str, count: int, start: int = 0, sent: Sent | None = None) -> Sent:
     """Numbers [start, start + count): each 50th poison, each 40th twice, each 30th without price, each 7th JSON."""
-    sent = sent or Sent(tenant)
+    if sent is None:
+        if tenant in TAKEN:  # ids of the one would be conflicts of the other, and their costs one sum
+            raise ValueError(f"tenant {tenant}: another test of this run has it; give each its own")
+        TAKEN.add(tenant)
+        sent = Sent(tenant)
     kafka = KafkaClient(settings.bootstrap)
     try:
         producer = await kafka.producer()

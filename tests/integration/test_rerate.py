@@ -212,7 +212,7 @@ def test_a_stage_that_dies_in_a_run_loses_and_repeats_nothing(
     moment: str,
     count: int,
 ) -> None:
-    tenant, before = f"dies-{stage_name}-{moment}-{count}".replace(" ", "-"), asyncio.run(account(settings))
+    tenant, before = f"dies-in-a-run-{stage_name}-{moment}-{count}", asyncio.run(account(settings))
     stages = {name: stage(name, worker_id="dying") for name in ("meter", "watch", "warehouse")}
     sent = asyncio.run(produce(settings, tenant, 500))
     check(sent, before, [*stages.values()])
