@@ -1,7 +1,6 @@
 """`usage-streams apply PATH`: check a catalog folder, show what would change, publish it as one version."""
 
 import asyncio
-import getpass
 import json
 import sys
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from streams.catalog.base_prices import base_catalog, with_base
 from streams.catalog.models import Catalog
 from streams.catalog.parse import alone, parse_files
 from streams.catalog.update import standing_base
-from streams.cli.running import find_settings
+from streams.cli.running import find_settings, user
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog, PublishConflict
 from streams.kafka.client import KafkaClient
@@ -49,14 +48,6 @@ def plan(old: Catalog | None, new: Catalog) -> list[str]:
     return lines
 
 
-def whoever() -> str:
-    """Who runs this, for the record; empty where the system does not say."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # an id without a name, as containers have
-        return ""
-
-
 async def publish(
     settings: Settings,
     catalog: Catalog | Callable[[Catalog | None], Catalog],
@@ -80,7 +71,7 @@ async def publish(
             return lines, None
         if confirm and not typer.confirm("\n".join([*lines, "publish?"])):
             return lines, None
-        return lines, await log.publish(wanted, expected=before, by=whoever(), reason=reason)
+        return lines, await log.publish(wanted, expected=before, by=user(), reason=reason)
     finally:
         await kafka.close()
 

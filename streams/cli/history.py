@@ -15,33 +15,27 @@ from streams.cli.screen import console
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog
 from streams.kafka.client import KafkaClient
+from streams.pipeline.chain import LogBroken
 from streams.settings import Settings
 
 
 async def versions(settings: Settings, last: int) -> list[dict[str, Any]]:
-    """The newest `last` versions, the newest first: sequence, version, published, by, reason, changes."""
+    """The newest `last` versions, the newest first: sequence, published, by, reason, changes."""
     kafka = KafkaClient(settings.bootstrap)
     try:
         log = CatalogLog(kafka.log(topics.CATALOG, 0))
         newest = await log.refresh()
-        found = []
-        for sequence in range(newest, max(0, newest - last), -1):
-            this, before = log.get(sequence), log.get(sequence - 1)
+        found: list[dict[str, Any]] = []
+        before = log.catalog(newest - last)
+        for sequence in range(max(1, newest - last + 1), newest + 1):
+            this = log.catalog(sequence)
             if this is None:
-                continue
+                raise LogBroken(f"usage.catalog: version {sequence} is not there; restore the topic")
             at = datetime.fromtimestamp(log.published_ms[sequence] / 1000, UTC)
             by, reason = log.signed[sequence]
-            changes = plan(before.catalog if before else None, this.catalog)
-            found.append(
-                {
-                    "sequence": sequence,
-                    "version": this.version,
-                    "published": f"{at:%Y-%m-%dT%H:%M:%SZ}",
-                    "by": by,
-                    "reason": reason,
-                    "changes": changes,
-                }
-            )
+            row = {"sequence": sequence, "published": f"{at:%Y-%m-%dT%H:%M:%SZ}", "by": by, "reason": reason}
+            found.insert(0, {**row, "changes": plan(before, this)})
+            before = this
         return found
     finally:
         await kafka.close()

@@ -1,7 +1,6 @@
 """`usage-streams rerate` and `void`: what a correction would change, and with --apply the correction itself."""
 
 import asyncio
-import getpass
 import json
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
@@ -15,7 +14,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from streams.cli.running import find_settings
+from streams.cli.running import find_settings, user
 from streams.cli.screen import console
 from streams.jobs import rerate as job
 from streams.jobs.ports import run_ports
@@ -147,14 +146,6 @@ def run(settings: Settings, work: Work, machine: bool) -> None:
         typer.echo(json.dumps(as_json(report)))
     else:
         show(report)
-
-
-def user() -> str:
-    """Who works here, as far as the machine knows."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        return "unknown"
 
 
 def work_of(kind: Kind, selection: Selection, run_id: str | None, reason: str | None, is_apply: bool, by: str) -> Work:

@@ -1,5 +1,6 @@
 """Finds the running stack: flag, then environment, then ./.usage-streams/stack.json."""
 
+import getpass
 import json
 import os
 from pathlib import Path
@@ -34,3 +35,11 @@ def find_settings(
     return load_settings(
         bootstrap=pick(bootstrap, "bootstrap"), clickhouse_url=pick(clickhouse_url, "clickhouse_url"), data=folder
     )
+
+
+def user() -> str:
+    """Who works here, for the record, as far as the machine knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return "unknown"

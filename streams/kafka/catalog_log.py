@@ -86,11 +86,14 @@ class CatalogLog:
             self.published_ms[sequence] = message.timestamp
             self.signed[sequence] = manifest.get("by", ""), manifest.get("reason", "")
 
+    def catalog(self, sequence: int) -> Catalog | None:
+        """What that version says, not compiled; None when this log does not hold it yet."""
+        return wire.load(self._bodies[sequence][1]) if sequence in self._bodies else None
+
     def get(self, sequence: int) -> Published | None:
         """That version, compiled once; None when this log does not hold it yet."""
-        if sequence not in self._compiled and sequence in self._bodies:
-            version, body = self._bodies[sequence]
-            catalog = wire.load(body)
+        if sequence not in self._compiled and (catalog := self.catalog(sequence)):
+            version = self._bodies[sequence][0]
             self._compiled[sequence] = Published(
                 sequence,
                 version,

@@ -66,7 +66,7 @@ def served(events: pl.DataFrame, usage: Usage) -> pl.DataFrame:
     return found.with_columns(tier_source=pl.when(pl.col("service_tier").is_not_null()).then(pl.lit("event")))
 
 
-def counted(lines: pl.DataFrame) -> pl.DataFrame:
+def tokens_by_event(lines: pl.DataFrame) -> pl.DataFrame:
     """source_offset, input_tokens, output_tokens: one row an event with usage."""
     is_input, is_output = map(of_tokens, SIDES)
     quantity = pl.col("quantity")
@@ -171,7 +171,7 @@ def _reasons(events: pl.DataFrame, usage: Usage, sums: pl.DataFrame, lines: pl.D
 def rate(events: pl.DataFrame, usage: Usage, book: Book) -> pl.DataFrame:
     """events: attributed, in source_offset order. Adds ADDED; rows keep their order."""
     columns = events.columns
-    tokens = counted(usage.lines)
+    tokens = tokens_by_event(usage.lines)
     events, list_lines, lines = rated_lines(served(events, usage), usage, tokens, book)
     sums = _sums(lines, list_lines, tokens)
     found = events.select("source_offset")  # alone: a join copies every column that it is given

@@ -30,11 +30,11 @@ class Block(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
 
 class Served(NamedTuple):
-    """What the response says beside counts; it decides the price, so it wins over what the request asked for."""
+    """What the response says beside counts; tier and speed win over what the event says of them."""
 
     service_tier: str | None = None
     speed: str | None = None
-    geo: str | None = None  # where the provider says that the request was served
+    geo: str | None = None  # where the provider says that it was served; the region of an event that names none
     billed_cost: Decimal | None = None  # what the provider says that it charges; stands beside ours
     billed_currency: str | None = None
 

@@ -44,7 +44,7 @@ def test_the_make_commands_are_targets() -> None:
 
 
 def test_the_first_event_works_as_it_is_written(home: Path) -> None:
-    script, corrections = [b for b in blocks("sh") if "usage-streams" in b]
+    script, looks, corrections = [b for b in blocks("sh") if "usage-streams" in b]
     up_to_status, rest = script.split("usage-streams status", 1)
     assert rest.rstrip().endswith("usage-streams down")
 
@@ -66,6 +66,13 @@ def test_the_first_event_works_as_it_is_written(home: Path) -> None:
     until(stored, 60, "two events stored", lambda: shell("usage-streams status", home).stdout)
     tail = "usage-streams tail budgets --no-follow"
     until(lambda: '"verdict"' in shell(tail, home).stdout, 60, "a verdict", lambda: shell(tail, home).stderr)
+    (home / "list.json").write_text('{"gpt-5-mini": {"litellm_provider": "openai", "input_cost_per_token": 2.5e-07}}')
+    looks = looks.replace("--against litellm", "--against list.json").replace("--from pypi", "--dry-run")  # no download
+    for command in looks.splitlines():
+        looked = shell(command, home)
+        assert looked.returncode in (0, 1), f"{command}: {looked.stdout}{looked.stderr}"  # 1: lint has findings
+        assert "Traceback" not in looked.stderr
+    assert "gpt-5-mini" in shell(looks.splitlines()[0], home).stdout
     prices = home / "my-catalog" / "prices.toml"
     prices.write_text(prices.read_text().replace('unit_price = "0.00000025"', 'unit_price = "0.0000005"'))
     theirs = {"2026-11-01": "2020-01-01", "2026-12-01": "2100-01-01", "gpt-5.2": "gpt-5-mini", "run_id=": "session_id="}
