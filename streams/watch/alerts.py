@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from streams.catalog.models import Budget, Calendar, Tenant
+from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Budget
+from streams.catalog.models import Tenant
 from streams.watch.periods import period_of
 from streams.watch.windows import EXACT, Raised, Sums, Track, current
 

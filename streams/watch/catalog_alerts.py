@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from streams.catalog.alerting import Rule
 from streams.catalog.changes import Change
-from streams.catalog.models import Catalog, Rule
+from streams.catalog.models import Catalog
 from streams.watch.alerts import FIRING, RESOLVED, id_of, instant, text
 from streams.watch.scopes import key_of
 

@@ -4,7 +4,8 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from streams.catalog.models import Calendar, Rolling
+from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Rolling
 
 HOUR_MS = 3_600_000
 SIZES = {"1m": 60_000, "5m": 300_000, "1h": HOUR_MS, "24h": 24 * HOUR_MS, "7d": 168 * HOUR_MS}

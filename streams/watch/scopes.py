@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from streams.catalog.models import Budget, Calendar, Catalog
+from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Budget
+from streams.catalog.models import Catalog
 
 
 @dataclass(frozen=True, slots=True)

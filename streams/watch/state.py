@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from streams.catalog.models import Calendar, Catalog, Tenant
+from streams.catalog.calendars import Calendar
+from streams.catalog.models import Catalog, Tenant
 from streams.watch.alerts import Cause, alert_record, budget_record, judge
 from streams.watch.periods import period_of
 from streams.watch.scopes import Watched, id_and_tenant, watched

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.catalog.models import Budget, Calendar
+from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Budget
 from streams.watch.periods import period_of, size_of
 
 EXACT = Context(prec=60)  # Python's default of 28 digits would round money

@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from streams.catalog.models import Budget, Calendar, Catalog
+from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Budget
+from streams.catalog.models import Catalog
 from streams.catalog.prices import Price
 from streams.cli.apply import publish
 from streams.cli.running import find_settings

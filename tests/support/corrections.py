@@ -10,7 +10,9 @@ import polars as pl
 
 from streams.agents.adjuster import Adjuster, AdjusterPorts
 from streams.agents.meter_partition import MeterPartition
-from streams.catalog.models import Budget, Calendar, Catalog
+from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Budget
+from streams.catalog.models import Catalog
 from streams.catalog.prices import Price
 from streams.jobs.ports import event_columns
 from streams.jobs.rerate import Asked, RunPorts

@@ -18,7 +18,9 @@ from streams.agents import watch_partition
 from streams.agents.adjuster import Adjuster, AdjusterPorts
 from streams.agents.meter_partition import MeterPartition
 from streams.agents.watch_partition import WatchPartition, WatchPorts
-from streams.catalog.models import Budget, Calendar, Catalog, Rolling
+from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Budget, Rolling
+from streams.catalog.models import Catalog
 from streams.catalog.prices import Price
 from streams.jobs.rerate import Asked, RunPorts, apply
 from streams.kafka.catalog_log import CatalogLog, Published

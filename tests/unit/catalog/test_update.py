@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from streams.catalog.base_prices import base_catalog, with_base
 from streams.catalog.book import Book, Sale, compile_book
-from streams.catalog.models import Budget, Catalog, Rolling
+from streams.catalog.limits import Budget, Rolling
+from streams.catalog.models import Catalog
 from streams.catalog.prices import Alias, Hours, Price, Schedule, Seller
 from streams.catalog.update import as_base, own_part, standing_base, succeed, updated
 from streams.catalog.validate import CatalogError, problems

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.catalog.book import Book, compile_book
-from streams.catalog.models import Budget, Calendar, Catalog, Tenant
+from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Budget
+from streams.catalog.models import Catalog, Tenant
 from streams.catalog.prices import FxRate
 from streams.jobs.ports import event_columns
 from streams.pipeline.adjust import (

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.catalog.book import Book, compile_book
-from streams.catalog.models import Budget, Calendar, Catalog, Tenant
+from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Budget
+from streams.catalog.models import Catalog, Tenant
 from streams.catalog.prices import Alias
 from streams.catalog.registries import MINIMUM, ModelEntry, ProviderKey, Requirement, Workload
 from streams.catalog.registry_frames import APPROVALS, OF_KEY, OF_WORKLOAD

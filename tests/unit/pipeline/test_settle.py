@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.catalog.book import Book, compile_book
-from streams.catalog.models import Budget, Calendar, Catalog
+from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Budget
+from streams.catalog.models import Catalog
 from streams.catalog.prices import Price
 from streams.pipeline.dedupe import minutes_of
 from streams.pipeline.frames import Record

@@ -2,7 +2,9 @@
 
 from decimal import Decimal
 
-from streams.catalog.models import Budget, Calendar, Tenant
+from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Budget
+from streams.catalog.models import Tenant
 from streams.watch.alerts import Cause, alert_record
 from streams.watch.windows import Raised, Sums
 

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
+from streams.catalog.alerting import Rule
 from streams.catalog.changes import Change
-from streams.catalog.models import Catalog, Rule
+from streams.catalog.models import Catalog
 from streams.watch.catalog_alerts import catalog_age_alerts, price_change_alerts
 from streams.watch.scopes import watched
 

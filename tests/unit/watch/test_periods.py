@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.catalog.models import Calendar
+from streams.catalog.calendars import Calendar
 from streams.watch.periods import HOUR_MS, period_of
 
 

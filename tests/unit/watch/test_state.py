@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.catalog.models import Budget, Calendar, Catalog, Rolling, Rule
+from streams.catalog.alerting import Rule
+from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Budget, Rolling
+from streams.catalog.models import Catalog
 from streams.watch.alerts import Cause
 from streams.watch.scopes import id_and_tenant, key_of
 from streams.watch.state import WatchState

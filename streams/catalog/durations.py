@@ -1,0 +1,25 @@
+"""Lengths of time as people write them, `90s`, `30m`, `6h`, `3d`, `2w`; in the core they are milliseconds."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer
+
+UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_WRITTEN = re.compile(r"(\d{1,9})(ms|s|m|h|d|w)")
+
+
+def duration_ms(value: Any) -> int:
+    """Milliseconds of `6h`. ValueError says what is wrong and how to write it."""
+    found = _WRITTEN.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(f"duration is {value!r}; write a number and a unit, such as 90s, 30m, 6h, 3d")
+    return int(found[1]) * UNITS[found[2]]
+
+
+def duration_text(ms: int) -> str:
+    """The shortest way to write it, `6h`."""
+    return next(f"{ms // size}{unit}" for unit, size in reversed(UNITS.items()) if ms % size == 0)
+
+
+Duration = Annotated[int, BeforeValidator(duration_ms), PlainSerializer(duration_text)]
