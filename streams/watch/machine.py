@@ -115,8 +115,6 @@ def advance(
             found += _apply(raised, name, _resolve(name, known, look, "period_ended"))
         elif (known.name, known.episode) not in there:
             found += _apply(raised, name, _resolve(name, known, look, "rule_gone"))
-        elif not known.is_late:  # its period still runs, but is no period of the rule any more
-            found += _apply(raised, name, _resolve(name, known, look, "limit_changed"))
     _forget(raised, clock)
     return found
 
@@ -176,15 +174,20 @@ def _apply(raised: dict[str, Raised], name: str, change: _Change | None) -> list
 
 
 def _name_of(raised: dict[str, Raised], c: Condition, scope: str) -> str:
-    """The id of the alert that a condition is about: of its period; of the episode that is open, else of one that begins."""
-    for name, known in raised.items():
-        if (
-            known.name == c.name
-            and known.episode == (c.anchor is None)
-            and (known.start == c.anchor or (known.episode and known.is_open))
-        ):
-            return name
-    return id_of(scope, c.name, c.end if c.anchor is None else c.anchor)
+    """The id of the alert that a condition is about: of its period; of the episode that is open, else of one that begins.
+
+    A period may move while its alert is open: a run got an earlier event, a day became a week. That is the same alert.
+    """
+    if c.anchor is None:
+        running = [n for n, r in raised.items() if r.name == c.name and r.episode and r.is_open]
+        return running[0] if running else id_of(scope, c.name, c.end)
+    name = id_of(scope, c.name, c.anchor)
+    if name in raised:
+        return name
+    for moved, r in raised.items():
+        if r.name == c.name and not r.episode and r.is_open and r.start < c.end and c.anchor < r.end:
+            return moved
+    return name
 
 
 def _end(known: Raised) -> int | None:
@@ -229,7 +232,7 @@ def _go_on(name: str, known: Raised, c: Condition, look: _Look) -> _Change:
     now = replace(
         known, end=c.end, value=c.value, unit=c.unit, severity=c.severity, limit=c.limit if c.over else known.limit
     )
-    if (end := _end(known)) is not None and end <= look.clock:
+    if (end := _end(now)) is not None and end <= look.clock:
         return _resolve(name, now, look, "period_ended", c)
     if known.state == PENDING:
         if not c.over:

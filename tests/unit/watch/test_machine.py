@@ -352,12 +352,26 @@ def test_a_threshold_that_the_rule_does_not_have_any_more_resolves() -> None:
     assert scope.look(1, budget(10), why="catalog") == [("resolved", "rule_gone")]
 
 
-def test_a_period_that_the_rule_does_not_have_any_more_resolves() -> None:
+def test_a_period_that_moves_keeps_its_open_alert() -> None:
+    #  day   [------------|   became a week   [----------------------|
     scope = Scope()
     scope.look(0, budget(10))
-    week = budget(10)._replace(anchor=MIDNIGHT - DAY, end=MIDNIGHT + 6 * DAY)
+    week = budget(12)._replace(anchor=MIDNIGHT - DAY, end=MIDNIGHT + 6 * DAY)
 
-    assert scope.look(1, week, why="catalog") == [("firing", "crossed"), ("resolved", "limit_changed")]
+    assert scope.look(1, week, why="catalog") == []
+    assert scope.due == 6 * 1440
+    assert scope.look(2, week._replace(over=False, clear=True), why="catalog") == [("resolved", "limit_changed")]
+
+
+def test_a_run_that_goes_on_ends_later() -> None:
+    #  minute   0         60 (idle)   90
+    #  run      [----e----|
+    #           [----e---------e------|
+    scope, run = Scope(), budget(10)._replace(anchor=now(0), end=now(60))
+    scope.look(10, run)
+
+    assert scope.look(61, run._replace(end=now(90))) == []
+    assert scope.look(90, run._replace(end=now(90)), why="time") == [("resolved", "period_ended")]
 
 
 def test_a_rule_that_is_dropped_resolves_everything() -> None:
