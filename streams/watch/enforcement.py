@@ -15,16 +15,15 @@ from streams.watch.verdicts import Standing, amount_text
 from streams.watch.watched import PERIOD, Watched
 
 TENANT = "tenant_id"
-LIMITED = {
-    "iterations": "AI requests",
-    "tool_calls": "tool calls",
-    "tokens": "tokens",
-    "retries": "retries",
-    "elapsed": "running time",
-    "cost": "money",
-    "repeats": "calls of one tool with the same arguments",
-}  # what a run has too much of, by its limit
-
+USED = {
+    "iterations": "{} made, the limit is {}",
+    "tool_calls": "{} made, the limit is {}",
+    "retries": "{} made, the limit is {}",
+    "elapsed": "running for {}, the limit is {}",
+    "repeats": "one tool was called {} with the same arguments, the limit is {}",
+    GUARD: "{} have no price, so that what they cost is not known; {} are allowed",
+}  # how it is said that a limit is near or reached, by its name
+NAMES = {"iterations": "AI requests", "repeats": "times", "unpriced_tokens": "tokens"}  # of units, for users
 UNTIL = {
     "calendar": "until its period ends or the limit is raised",
     "rolling": "until earlier use is out of the window or the limit is raised",
@@ -102,12 +101,9 @@ def user_text(known: Watched, key: str, standing: Standing | None) -> str:
 
 
 def _stopped_by(standing: Standing, currency: str) -> str:
-    limit, used = standing.limit or Decimal(0), standing.used
-    if standing.binding == GUARD:
-        return f"{used:,f} tokens have no price, so that what they cost is not known ({limit:,f} are allowed)"
-    unit = standing.unit
-    what = f" of {LIMITED[standing.binding]}" if standing.binding in LIMITED else ""
-    return f"{amount_text(used, unit, currency)} used, the limit{what} is {amount_text(limit, unit, currency)}"
+    unit = NAMES.get(standing.unit, standing.unit)
+    amounts = (amount_text(amount, unit, currency) for amount in (standing.used, standing.limit or Decimal(0)))
+    return USED.get(standing.binding, "{} used, the limit is {}").format(*amounts)
 
 
 def scope_text(key: str) -> str:

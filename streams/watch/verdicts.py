@@ -79,7 +79,7 @@ def amount_text(amount: Decimal, unit: str, currency: str = "") -> str:
         case "cost":
             return f"{text(amount)} {currency}"
         case "elapsed":
-            return duration_text(int(amount)) if amount else "0s"
+            return duration_text(max(int(amount) // 1000, 1) * 1000)
         case _:
             return f"{amount:,f} {unit.replace('_', ' ')}"
 
