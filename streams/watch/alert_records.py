@@ -172,14 +172,19 @@ def _sentence(about: About, change: Transition, percent: str | None, said: str) 
     return "; ".join([f"{about.scope}: {figures}", *ends])
 
 
+def where_of(dimensions: Mapping[str, str]) -> list[str]:
+    """A scope's dimensions as the query `alert_events` takes them; what would end a pair or a list is escaped."""
+    return [f"{name}={quote(value, safe='/:@ ')}" for name, value in sorted(dimensions.items()) if name != "tenant_id"]
+
+
 def query_of(tenant: str, dimensions: Mapping[str, str], start: int, end: int) -> str:
     """The named question that lists the events behind it, as it is typed."""
-    pairs = [f"{name}={quote(value, safe='/:@ ')}" for name, value in sorted(dimensions.items()) if name != "tenant_id"]
     given = {
         "tenant": tenant,
-        "where": ",".join(pairs),
+        "where": ",".join(where_of(dimensions)),
         "start": instant(start)[:-1].replace("T", " "),
         "end": instant(end)[:-1].replace("T", " "),
+        "top": 20,
     }
     return " ".join(
         ["usage-streams query alert_events", *(f"--param {shlex.quote(f'{k}={v}')}" for k, v in given.items())]

@@ -79,7 +79,7 @@ def test_a_record_says_everything_that_a_notifier_needs() -> None:
         "lateness_ms": 0,
         "contributors": [{"dimension": "model", "value": "gpt-5", "amount": "6.8", "share": "0.8"}],
         "query": "usage-streams query alert_events --param tenant=acme --param where=team=a%2Cb"
-        " --param 'start=2026-09-21 00:00:00.000' --param 'end=2026-09-22 00:00:00.000'",
+        " --param 'start=2026-09-21 00:00:00.000' --param 'end=2026-09-22 00:00:00.000' --param top=20",
         "link": f"/v1/alerts/{change.alert_id}",
         "silenced": None,
         "told": True,
