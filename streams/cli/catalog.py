@@ -25,6 +25,7 @@ from streams.catalog.update import updated
 from streams.catalog.validate import CatalogError
 from streams.cli import history
 from streams.cli.apply import based, publish, read_folder
+from streams.cli.moments import moment, now
 from streams.cli.packages import litellm_list, newer_base
 from streams.cli.running import find_settings
 from streams.cli.screen import console, percent
@@ -78,17 +79,6 @@ async def raise_alerts(settings: Settings, alerts: list[dict[str, Any]]) -> None
         await kafka.close()
 
 
-def moment(given: str | None) -> datetime:
-    """A time as people write it, UTC where they name no zone; now by default, whole seconds."""
-    if given is None:
-        return datetime.now(UTC).replace(microsecond=0)
-    try:
-        found = datetime.fromisoformat(given)
-    except ValueError as error:
-        raise typer.BadParameter(f"{given}: write a time such as 2026-11-01T12:00:00Z") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
 def per_million(amount: Decimal | None) -> str:
     """A price of one unit as people compare it."""
     return "-" if amount is None else text(amount * 1_000_000)
@@ -114,7 +104,7 @@ def lint_command(
 
     Example: [bold]usage-streams catalog lint deploy/catalog --against litellm[/bold]
     """
-    at = moment(None)
+    at = now()
     try:
         own = read_folder(folder)
         found = lint(own, at, base_catalog())
@@ -188,7 +178,7 @@ def update_command(
 
     Example: [bold]usage-streams catalog update --from pypi[/bold]
     """
-    settings, at = find_settings(bootstrap, None, data), moment(None)
+    settings, at = find_settings(bootstrap, None, data), now()
     newer = base_catalog() if source == "installed" else newer_base(source)
     seen = dict[str, list[Change]]()
 
@@ -258,12 +248,12 @@ def diff_command(
 
     Example: [bold]usage-streams catalog diff my-catalog --days 7[/bold]
     """
-    settings, own, now = find_settings(bootstrap, clickhouse_url, data), read_folder(folder), moment(None)
+    settings, own, end = find_settings(bootstrap, clickhouse_url, data), read_folder(folder), now()
     found = asyncio.run(known(settings))
     if found.catalog is None:
         raise CatalogError("catalog: nothing is published yet; `usage-streams apply DIR` publishes the first version")
     candidate = based(own, found.catalog) if base else own
-    simulation = simulated(settings, found.catalog, candidate, now - timedelta(days=days), now)
+    simulation = simulated(settings, found.catalog, candidate, end - timedelta(days=days), end)
     if as_json:
         typer.echo(json.dumps(_as_json(simulation, days)))
         return
@@ -344,7 +334,7 @@ def show_command(
 
     Example: [bold]usage-streams catalog show --model gpt-5-mini --at 2026-11-01[/bold]
     """
-    when = moment(at)
+    when = moment(at) if at else now()
     if folder is not None:
         catalog = with_base(read_folder(folder))
     else:
