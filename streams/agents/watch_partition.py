@@ -25,7 +25,7 @@ from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_frame
 from streams.pipeline.totals import ADJUSTED, partition_of, read_totals, totals
 from streams.watch.alerts import Cause
-from streams.watch.scopes import Scope, scope_of
+from streams.watch.scopes import Scope
 from streams.watch.state import Effects, WatchState
 from streams.watch.windows import Delta
 
@@ -196,7 +196,7 @@ class WatchPartition:
         stream, _, p = name.rpartition("/")
         is_correction = stream.endswith(ADJUSTED)
         log = self.ports.adjustments(int(p)) if is_correction else self.ports.ledger(int(p))
-        scopes = [scope_of(w.budget) for i, w in self.state.watched.items() if only is None or i in only]
+        scopes = [w.scope for i, w in self.state.watched.items() if only is None or i in only]
         if not scopes:
             return []
         chain, found = Chain(), list[Delta]()

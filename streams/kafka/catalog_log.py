@@ -17,7 +17,8 @@ from streams.catalog.book import Book, compile_book
 from streams.catalog.models import Catalog
 from streams.kafka.ports import Log, Message, append_surely
 from streams.pipeline.chain import Chain, LogBroken
-from streams.watch.scopes import Scope, scopes_of, watched
+from streams.watch.scopes import Scope
+from streams.watch.watched import scopes_of, watched
 
 log = structlog.get_logger()
 PART_BYTES = 700_000
@@ -99,7 +100,7 @@ class CatalogLog:
                 version,
                 catalog,
                 compile_book(catalog, sequence, version),
-                tuple(scopes_of(w.budget for w in watched(catalog).values())),
+                tuple(scopes_of(watched(catalog).values())),
             )
         return self._compiled.get(sequence)
 

@@ -13,7 +13,7 @@ from streams.catalog.alerting import Rule
 from streams.catalog.changes import Change
 from streams.catalog.models import Catalog
 from streams.watch.alerts import FIRING, RESOLVED, id_of, instant, text
-from streams.watch.scopes import key_of
+from streams.watch.scopes import dimensions_of, key_of
 
 EVERYBODY = "*"
 
@@ -72,18 +72,30 @@ def _record(
         "alert_id": name,
         "revision": revision,
         "state": state,
+        "reason": "crossed" if state == FIRING else "cleared",
         "kind": rule.kind,
         "tenant_id": EVERYBODY,
         "budget_id": rule.id,
         "scope": scope,
+        "dimensions": dimensions_of(scope),
         "severity": rule.severity,
         "threshold": "1",
         "currency": None,
-        "owner": None,
-        "accountable": None,
+        "owner": rule.owner or None,
+        "accountable": rule.accountable or None,
+        "runbook": rule.runbook or None,
         "period_start": at,
         "period_end": at,
         "occurred_at": at,
         "detected_at": at,
+        "late": False,
+        "lateness_ms": 0,
+        "contributors": [],
+        "link": f"/v1/alerts/{name}",
+        "silenced": None,
+        "told": True,
+        "acknowledged": None,
+        "escalation": 0,
+        "deduplication_key": name,
         "summary": said,
     }

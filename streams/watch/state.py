@@ -2,16 +2,35 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from streams.catalog.calendars import Calendar
+from streams.catalog.limits import Budget, Lifetime
 from streams.catalog.models import Catalog, Tenant
 from streams.watch.alerts import Cause, alert_record, budget_record, judge
 from streams.watch.periods import period_of
-from streams.watch.scopes import Watched, id_and_tenant, watched
+from streams.watch.scopes import id_and_tenant
+from streams.watch.watched import Watched, watched
 from streams.watch.windows import MINUTE_MS, Delta, Sums, Track, forget, is_forgotten, start_of
+
+
+def budget_of(known: Watched) -> Budget | None:
+    """What is judged: a budget with a limit and a period that is not a lifetime, or the rule about prices as one."""
+    if known.kind == "unpriced":
+        return Budget(
+            id=known.id,
+            each=known.scope.each,
+            unit="unpriced",
+            limit=Decimal(1),
+            period=Calendar(every="day"),
+            thresholds=(Decimal(1),),
+            severity=known.rule.severity,
+        )
+    budget = known.budget if known.kind == "budget" else None
+    return budget if budget and budget.limit is not None and not isinstance(budget.period, Lifetime) else None
 
 
 class Saved(msgspec.Struct):
@@ -67,12 +86,12 @@ class WatchState:
         return touched
 
     def _add(self, delta: Delta) -> int | None:
-        known = self.watched.get(id_and_tenant(delta.scope)[0])
-        if known is None:
+        budget = self._budget(delta.scope)
+        if budget is None:
             return None  # of a rule that was dropped since
         track = self.tracks.setdefault(delta.scope, Track())
-        start = start_of(known.budget, delta.minute)
-        track.sums.setdefault(start, Sums()).add(delta, known.budget.currency)
+        start = start_of(budget, delta.minute)
+        track.sums.setdefault(start, Sums()).add(delta, budget.currency)
         return start
 
     def take(self, deltas: Iterable[Delta], cause: Cause, is_correction: bool = False) -> Effects:
@@ -92,8 +111,12 @@ class WatchState:
         return self._judge(touched, max(self.clock, (newest + 1) * MINUTE_MS if newest else 0), cause)
 
     def _is_gone(self, delta: Delta) -> bool:
-        known = self.watched.get(id_and_tenant(delta.scope)[0])
-        return known is not None and is_forgotten(known.budget, start_of(known.budget, delta.minute), self.clock)
+        budget = self._budget(delta.scope)
+        return budget is not None and is_forgotten(budget, start_of(budget, delta.minute), self.clock)
+
+    def _budget(self, key: str) -> Budget | None:
+        known = self.watched.get(id_and_tenant(key)[0])
+        return budget_of(known) if known else None
 
     def tick(self, now: int, cause: Cause) -> Effects:
         """Time passes although nothing arrives."""
@@ -115,18 +138,22 @@ class WatchState:
         for key in sorted(looked):
             which, tenant = id_and_tenant(key)
             known, track = self.watched[which], self.tracks[key]
-            for name, sums in judge(known.budget, key, track, touched.get(key, set()), cause):
+            budget = budget_of(known)
+            if budget is None:
+                continue
+            for name, sums in judge(budget, key, track, touched.get(key, set()), cause):
                 who = self._tenants.get(tenant) or Tenant(id=tenant)
-                effects.alerts.append(
-                    alert_record(known.budget, known.kind, key, who, name, track.alerts[name], sums, cause)
-                )
+                effects.alerts.append(alert_record(budget, known.kind, key, who, name, track.alerts[name], sums, cause))
             if moved:
-                forget(known.budget, track, clock)
+                forget(budget, track, clock)
         return effects
 
     def _turned(self, known: Watched, before: int) -> bool:
         """Did the window move since `before`? A rolling one always does, a calendar one with its period."""
-        period = known.budget.period
+        budget = budget_of(known)
+        if budget is None:
+            return False
+        period = budget.period
         return not isinstance(period, Calendar) or period_of(period, max(before - 1, 0)) != period_of(
             period, self.clock - 1
         )
@@ -139,7 +166,7 @@ class WatchState:
             known, track = self.watched.get(which), self.tracks.get(key)
             if known is None or track is None:
                 found[key] = None
-            elif known.kind == "budget":
+            elif known.kind == "budget" and known.budget and known.budget.limit is not None:
                 found[key] = budget_record(known.budget, key, tenant, track, self.clock, stamp)
         return found
 

@@ -48,7 +48,7 @@ from streams.pipeline.runs import (
 )
 from streams.pipeline.totals import totals
 from streams.tokens.normalise import normalise
-from streams.watch.scopes import scopes_of
+from streams.watch.watched import scopes_of
 from tests.support.events import DECODER
 from tests.unit.pipeline.test_rate import DAY, NOON, book, price, used
 

@@ -10,7 +10,7 @@ from streams.catalog.alerting import Rule
 from streams.catalog.changes import Change
 from streams.catalog.models import Catalog
 from streams.watch.catalog_alerts import catalog_age_alerts, price_change_alerts
-from streams.watch.scopes import watched
+from streams.watch.watched import watched
 
 DAY, NOON = timedelta(days=1), datetime(2026, 11, 1, 12, tzinfo=UTC)
 AGE = Rule(id="old", kind="catalog_age", days=30)
