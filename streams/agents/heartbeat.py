@@ -33,6 +33,4 @@ class Heartbeat:
         before = self.now_ms()
         _, end = await self.totals.bounds()
         seen = before if taken + 1 >= end else taken_ms
-        await append_surely(
-            self.budgets, beat_record(self.partition, clock, seen), [], key=beat_key(self.partition)
-        )
+        await append_surely(self.budgets, beat_record(self.partition, clock, seen), [], key=beat_key(self.partition))

@@ -52,7 +52,9 @@ class Follower:
             ends = await consumer.end_offsets(tps)
         except KafkaConnectionError as error:
             await consumer.stop()
-            raise BrokerAway(f"kafka {self._bootstrap}: no broker answers; start one with `usage-streams up`") from error
+            raise BrokerAway(
+                f"kafka {self._bootstrap}: no broker answers; start one with `usage-streams up`"
+            ) from error
         except (KafkaError, Away):
             await consumer.stop()
             raise

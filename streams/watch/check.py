@@ -188,8 +188,9 @@ def _named(coverage: Coverage, key: str) -> tuple[Cover, str, Mapping[str, str]]
 
 def _judge(place: Place, coverage: Coverage, known: Knowledge, question: Question, now: int) -> Judged:
     cover, standing = place.cover, known.standing(place.key)
-    extra = None if standing else coverage.exception(cover, place.dimensions, now)
-    lines = lines_of(cover, place.dimensions, standing, extra, (question.amount, question.unit, question.currency), now)
+    granted = () if standing else coverage.in_force(cover, place.dimensions, now)
+    asked = question.amount, question.unit, question.currency
+    lines = lines_of(cover, place.dimensions, standing, granted, asked, now)
     fresh = known.fresh_ms(place.key)
     staleness = None if fresh is None else max(now - fresh, 0)
     is_stale = staleness is None or staleness > cover.stale_after

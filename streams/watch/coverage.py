@@ -1,37 +1,25 @@
 """Which budgets and run limits cover a question, and under which scope keys; compiled once a catalog."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from streams.catalog.calendars import Calendar
 from streams.catalog.limits import Budget, Exemption, RunLimits
 from streams.catalog.models import Catalog
-from streams.watch.scopes import key_of
+from streams.watch.commands import Commands
+from streams.watch.exceptions import Grant, Grants, grants
+from streams.watch.scopes import OTHERS, dimensions_of, key_of, rule_of
 from streams.watch.windows import EXACT
 
 EVERYBODY = "*"
-OTHERS = "*"  # of a split: all values that it does not list, together
 TENANT = "tenant_id"
 MEASURES = ("iterations", "tool_calls", "tokens", "retries", "elapsed", "cost", "repeats")  # what limits a run
 
 
 class ScopeUnreadable(ValueError):
     """A scope key that is none; the message says how one looks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extra:
-    """What an exception adds to the limit of the scopes that it is for, `[starts, expires)` in ms."""
-
-    id: str
-    budget: str
-    tenant: str
-    where: tuple[tuple[str, str], ...]
-    extra: Decimal
-    starts: int
-    expires: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +96,8 @@ class Coverage:
     covers: Mapping[str, Cover]
     of_tenant: Mapping[str, tuple[Cover, ...]]
     of_all: tuple[Cover, ...]
-    extras: Mapping[str, tuple[Extra, ...]] = field(default_factory=dict)  # by budget
+    exemptions: tuple[Exemption, ...] = ()
+    grants: Grants = field(default_factory=lambda: Grants({}))
 
     def matching(self, dimensions: Mapping[str, str]) -> Iterator[tuple[Cover, str]]:
         """Each that covers these dimensions, with the key of its scope."""
@@ -129,27 +118,13 @@ class Coverage:
         key = above.key(dimensions, is_whole)
         return None if key is None else (above, key)
 
-    def exception(self, cover: Cover, dimensions: Mapping[str, str], now: int) -> Extra | None:
-        """The exceptions in force for one scope, as one: together what they add, until the first of them ends."""
-        held = [
-            e
-            for e in self.extras.get(cover.id, ())
-            if e.starts <= now < e.expires
-            and e.tenant == dimensions[TENANT]
-            and all(dimensions.get(name) == value for name, value in e.where)
-        ]
-        if len(held) < 2:
-            return held[0] if held else None
-        first = min(held, key=lambda e: e.expires)
-        total = sum((e.extra for e in held), Decimal(0))
-        return Extra(first.id, first.budget, first.tenant, first.where, total, first.starts, first.expires)
+    def in_force(self, cover: Cover, dimensions: Mapping[str, str], now: int) -> Sequence[Grant]:
+        """Exceptions that add to the limit of one scope."""
+        return self.grants.in_force(cover.id, dimensions[TENANT], dimensions, now) if self.grants.by_budget else ()
 
-    def with_extras(self, extras: Iterable[Extra]) -> "Coverage":
-        """The same with these exceptions."""
-        found = defaultdict[str, list[Extra]](list)
-        for one in extras:
-            found[one.budget].append(one)
-        return Coverage(self.covers, self.of_tenant, self.of_all, {k: tuple(v) for k, v in found.items()})
+    def with_commands(self, commands: Commands) -> "Coverage":
+        """The same, with the exceptions that people approved."""
+        return replace(self, grants=grants(self.exemptions, commands))
 
 
 def coverage_of(catalog: Catalog) -> Coverage:
@@ -159,21 +134,8 @@ def coverage_of(catalog: Catalog) -> Coverage:
     for cover in covers.values():
         of_tenant[cover.tenant].append(cover)
     of_all = tuple(of_tenant.pop(EVERYBODY, ()))
-    found = Coverage(covers, {k: tuple(v) for k, v in of_tenant.items()}, of_all)
-    return found.with_extras(map(extra_of, catalog.exceptions))
-
-
-def extra_of(exemption: Exemption) -> Extra:
-    """An exception of the catalog, or one that was approved, as a check needs it."""
-    return Extra(
-        exemption.id,
-        exemption.budget,
-        exemption.tenant,
-        tuple(exemption.where.items()),
-        exemption.extra,
-        int(exemption.starts.timestamp() * 1000),
-        int(exemption.expires.timestamp() * 1000),
-    )
+    own = {k: tuple(v) for k, v in of_tenant.items()}
+    return Coverage(covers, own, of_all, catalog.exceptions).with_commands(Commands())
 
 
 def _of_budget(budget: Budget) -> Cover:
@@ -225,24 +187,12 @@ def _without_tenant(each: Iterable[str]) -> tuple[str, ...]:
 
 
 def parse_key(key: str) -> tuple[str, dict[str, str]]:
-    """Id and dimensions of a scope key, the tenant among them; ScopeUnreadable says how one looks."""
-    found, name = dict[str, str](), ""
-    parts, part, escaped = list[str](), "", False
-    for sign in key + "|":
-        if escaped:
-            part, escaped = part + sign, False
-        elif sign == "\\":
-            escaped = True
-        elif sign == "=" and parts and not name:
-            name, part = part, ""
-        elif sign == "|":
-            if parts:
-                found[name] = part
-            else:
-                parts.append(part)
-            name, part = "", ""
-        else:
-            part += sign
-    if escaped or "" in found or list(found)[:1] != [TENANT]:
+    """Id and dimensions of a scope key that somebody wrote; ScopeUnreadable says how one looks."""
+    try:
+        name, dims = rule_of(key), dimensions_of(key)
+        again = key_of(name, dims[TENANT], [(k, v) for k, v in dims.items() if k != TENANT])
+    except (KeyError, ValueError):
+        again = ""
+    if again != key:
         raise ScopeUnreadable(f"scope {key}: is no key of a scope; write it as budget|tenant_id=acme|team=search")
-    return parts[0], found
+    return name, dims

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from streams.watch.alerts import instant, text
-from streams.watch.coverage import Cover, Extra
+from streams.watch.coverage import Cover
+from streams.watch.exceptions import Grant, exception_field, extra_of, uses
 from streams.watch.standing import Standing
 from streams.watch.windows import EXACT
 
@@ -54,13 +54,13 @@ def lines_of(
     cover: Cover,
     dimensions: Mapping[str, str],
     standing: Standing | None,
-    extra: Extra | None,
+    granted: Sequence[Grant],
     asked: Asked,
     now: int,
 ) -> Sequence[Line]:
-    """The worst first. extra: exceptions in force for a scope of which nothing is known yet."""
+    """The worst first. granted: exceptions in force for a scope of which nothing is known yet."""
     if cover.kind == "budget":
-        return [_budget(cover, dimensions, standing, extra, asked, now)]
+        return [_budget(cover, dimensions, standing, granted, asked, now)]
     found = sorted(_run(cover, standing, asked, now), key=lambda line: (-SEVERITY[line.asked], -line.share))
     known = standing.verdict if standing else ALLOW
     if SEVERITY[known] > SEVERITY[found[0].verdict]:  # the watch knows more than the figures that it published
@@ -71,15 +71,20 @@ def lines_of(
 
 
 def _budget(
-    cover: Cover, dimensions: Mapping[str, str], standing: Standing | None, extra: Extra | None, asked: Asked, now: int
+    cover: Cover,
+    dimensions: Mapping[str, str],
+    standing: Standing | None,
+    granted: Sequence[Grant],
+    asked: Asked,
+    now: int,
 ) -> Line:
     step = cover.step(now)
     if standing is None:
-        limit = cover.limit_of(dimensions)
-        if limit is not None and extra is not None:
-            limit = EXACT.add(limit, extra.extra)
-        exception = None if limit is None or extra is None else _shown(extra)
-        return _line(cover, cover.unit, None, limit, ZERO, step, asked, exception)
+        base = cover.limit_of(dimensions)
+        if base is None or not granted:
+            return _line(cover, cover.unit, None, base, ZERO, step, asked, None)
+        shown = exception_field(uses(granted, ZERO, base))
+        return _line(cover, cover.unit, None, EXACT.add(base, extra_of(granted)), ZERO, step, asked, shown)
     is_over = cover.is_calendar and standing.period_end is not None and now >= standing.period_end
     has_ended = standing.until is not None and now >= standing.until
     has_moved = standing.step is not None and standing.step != step
@@ -183,8 +188,3 @@ def _reason(measure: str | None, reached: bool, over: bool, guarded: bool) -> st
 
 def _decimal(amount: str | None) -> Decimal | None:
     return None if amount is None else Decimal(amount)
-
-
-def _shown(extra: Extra) -> dict[str, Any]:
-    """An exception as records show it."""
-    return {"id": extra.id, "until": instant(extra.expires), "extra": text(extra.extra), "used": "0"}
