@@ -192,7 +192,7 @@ def parse_key(key: str) -> tuple[str, dict[str, str]]:
         name, dims = rule_of(key), dimensions_of(key)
         again = key_of(name, dims[TENANT], [(k, v) for k, v in dims.items() if k != TENANT])
     except (KeyError, ValueError):
-        again = ""
+        again = None
     if again != key:
         raise ScopeUnreadable(f"scope {key}: is no key of a scope; write it as budget|tenant_id=acme|team=search")
     return name, dims
