@@ -22,7 +22,7 @@ class Heartbeat:
     _beaten_at: float = float("-inf")
 
     async def beat(self, taken: int, taken_ms: int, clock: int) -> None:
-        """taken, taken_ms: offset and append time of the last message of totals that is in; clock: event time. At most 1 a second.
+        """At most once a second. taken, taken_ms: offset and append time of the last message of totals that is in.
 
         With nothing more in the log it has seen everything until now, so an idle watch looks as alive as it is.
         """

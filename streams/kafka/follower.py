@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, UnknownTopicOrPartitionError
 
-from streams.kafka.client import BrokerAway
+from streams.kafka.client import KafkaClient
 from streams.kafka.ports import Message
 from streams.outside import Away
 
@@ -21,8 +21,8 @@ Batch = tuple[str, int, list[Message]]
 class Follower:
     """`start` once, then iterate `batches`. `behind` counts partitions that have not reached the end they had at the start."""
 
-    def __init__(self, bootstrap: str, topics: Sequence[str]) -> None:
-        self._bootstrap, self._topics = bootstrap, tuple(topics)
+    def __init__(self, client: KafkaClient, topics: Sequence[str]) -> None:
+        self._client, self._topics = client, tuple(topics)
         self._consumer: AIOKafkaConsumer | None = None
         self._ends: dict[TopicPartition, int] = {}
         self.partitions: dict[str, int] = {}
@@ -34,40 +34,30 @@ class Follower:
 
     async def start(self) -> None:
         """Raises BrokerAway, and Away when a topic is missing."""
+        tps = [TopicPartition(topic, p) for topic in self._topics for p in await self._found(topic)]
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            bootstrap_servers=self._client.bootstrap,
             group_id=None,
             auto_offset_reset="none",
             enable_auto_commit=False,
             max_partition_fetch_bytes=1 << 20,
             fetch_max_wait_ms=POLL_MS,
         )
-        try:
-            await consumer.start()
-            tps = [TopicPartition(t, p) for t in self._topics for p in await self._found(consumer, t)]
-            consumer.assign(tps)
-            begins = await consumer.beginning_offsets(tps)
-            for tp, begin in begins.items():
-                consumer.seek(tp, begin)
-            ends = await consumer.end_offsets(tps)
-        except KafkaConnectionError as error:
-            await consumer.stop()
-            raise BrokerAway(
-                f"kafka {self._bootstrap}: no broker answers; start one with `usage-streams up`"
-            ) from error
-        except (KafkaError, Away):
-            await consumer.stop()
-            raise
         self._consumer = consumer
-        self._ends = {tp: end for tp, end in ends.items() if end > begins[tp]}
+        await consumer.start()
+        consumer.assign(tps)
+        begins = await consumer.beginning_offsets(tps)
+        for tp, begin in begins.items():
+            consumer.seek(tp, begin)
+        self._ends = {tp: end for tp, end in (await consumer.end_offsets(tps)).items() if end > begins[tp]}
 
-    async def _found(self, consumer: AIOKafkaConsumer, topic: str) -> list[int]:
-        await consumer.topics()  # asks the broker
-        found = consumer.partitions_for_topic(topic)
-        if not found:
-            raise Away(f"topic {topic}: is not there; run `usage-streams topics`")
+    async def _found(self, topic: str) -> list[int]:
+        try:
+            found = await self._client.partitions(topic)
+        except UnknownTopicOrPartitionError as error:
+            raise Away(f"topic {topic}: is not there; run `usage-streams topics`") from error
         self.partitions[topic] = len(found)
-        return sorted(found)
+        return found
 
     async def batches(self) -> AsyncIterator[Batch]:
         """Topic, partition, records in order; also an empty one now and then, so that whoever follows can look at its watch."""

@@ -8,7 +8,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from streams.kafka.client import KafkaClient
 from streams.kafka.topics import EVENTS
+from streams.outside import Away
 
 
 class Covered(NamedTuple):
@@ -23,8 +25,8 @@ class Covered(NamedTuple):
 class Metered:
     """Keeps its connections; after an error they are opened anew."""
 
-    def __init__(self, bootstrap: str, group: str) -> None:
-        self._bootstrap, self._group = bootstrap, group
+    def __init__(self, client: KafkaClient, group: str) -> None:
+        self._client, self._group = client, group
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
         self._partitions: list[TopicPartition] = []
@@ -33,21 +35,17 @@ class Metered:
         """None: the broker does not say now."""
         try:
             return await self._look()
-        except (KafkaError, OSError):
+        except (KafkaError, Away, OSError):
             await self.stop()
             return None
 
     async def _look(self) -> Covered | None:
         if self._consumer is None or self._admin is None:
-            self._consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, group_id=None)
+            self._consumer = AIOKafkaConsumer(bootstrap_servers=self._client.bootstrap, group_id=None)
             await self._consumer.start()
-            self._admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+            self._admin = AIOKafkaAdminClient(bootstrap_servers=self._client.bootstrap)
             await self._admin.start()
-            await self._consumer.topics()  # asks the broker
-            found = self._consumer.partitions_for_topic(EVENTS) or ()
-            self._partitions = [TopicPartition(EVENTS, p) for p in sorted(found)]
-        if not self._partitions:
-            return None
+            self._partitions = [TopicPartition(EVENTS, p) for p in await self._client.partitions(EVENTS)]
         at = int(time.time() * 1000)
         ends = await self._consumer.end_offsets(self._partitions)
         commits = await self._admin.list_consumer_group_offsets(self._group)

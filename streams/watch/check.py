@@ -73,7 +73,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False):
     unit: str
     currency: str | None
     limit: str | None
-    used: str
+    used: str | None
     headroom: str | None
     percent: str | None
     measure: str | None

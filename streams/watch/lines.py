@@ -14,7 +14,8 @@ from streams.watch.standing import Standing
 from streams.watch.windows import EXACT
 
 ALLOW, WARN, APPROVE, STOP = "allow", "warn", "require_approval", "stop"
-SEVERITY = {ALLOW: 0, WARN: 1, APPROVE: 2, STOP: 3}
+VERDICTS = (ALLOW, WARN, APPROVE, STOP)
+SEVERITY = {verdict: i for i, verdict in enumerate(VERDICTS)}
 OF_STEP = {"report": ALLOW, "warn": WARN, "require_approval": APPROVE, "stop": STOP}
 UNIT_OF = {"iterations": "events"}  # of a measure that limits a run, where its name is not its unit
 ZERO = Decimal(0)
