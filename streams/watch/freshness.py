@@ -62,8 +62,10 @@ class Freshness:
 
     def beat(self, beat: Beat) -> None:
         """A heartbeat came."""
-        self._beats[beat.heartbeat] = beat
-        self._join(beat)
+        known = self._beats.get(beat.heartbeat)
+        if known is None or beat.seen >= known.seen:  # of two owners for a moment the one that is further
+            self._beats[beat.heartbeat] = beat
+            self._join(beat)
 
     def observe(self, at: int, ends: Mapping[int, int], covered: Mapping[int, int], now: int) -> None:
         """ends: of usage.events at `at`, before `covered`: the meter's commits at `now`; both next offsets by partition."""
