@@ -15,6 +15,7 @@ import polars as pl
 import structlog
 
 from streams import metrics
+from streams.agents.heartbeat import Heartbeat
 from streams.agents.meter_partition import Catalogs, in_thread
 from streams.kafka import snapshots
 from streams.kafka.chained_log import ChainedLog, Superseded, span_of
@@ -25,6 +26,7 @@ from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_frame
 from streams.pipeline.totals import ADJUSTED, partition_of, read_totals, totals
 from streams.watch.alerts import Cause
+from streams.watch.freshness import is_beat
 from streams.watch.scopes import Scope
 from streams.watch.state import Effects, WatchState
 from streams.watch.windows import Delta
@@ -69,6 +71,8 @@ class WatchPartition:
     saved_at: float = 0.0
     ticked_at: float = 0.0
     gaps: int = 0
+    at_ms: int = 0  # when the broker took that last message
+    heartbeat: Heartbeat | None = None
 
     @classmethod
     async def open(cls, ports: WatchPorts) -> "WatchPartition":
@@ -101,7 +105,8 @@ class WatchPartition:
         last: dict[str, bytes | None] = {}
         begin, end = await self.ports.budgets.bounds()
         async for message in self.ports.budgets.read(begin, end):
-            last[(message.key or b"").decode()] = message.value
+            if not is_beat(message.key):
+                last[(message.key or b"").decode()] = message.value
         wanted = self.state.budgets(set(last) | set(self.state.tracks), self._stamp())
         different = {k: v for k, v in wanted.items() if _figures(v) != _figures(_parsed(last.get(k)))}
         await self._publish_budgets(different)
@@ -115,6 +120,7 @@ class WatchPartition:
         if fresh and fresh[0].offset > self.at + 1:
             fresh = [m async for m in self.ports.totals.read(self.at + 1, fresh[0].offset)] + fresh
         await self._settle(fresh)
+        await self._beat()
         await self._tick()
         await self._save()
 
@@ -124,8 +130,15 @@ class WatchPartition:
             effects = await self._take(message)
             alerts += effects.alerts
             dirty |= effects.dirty
-            self.at = message.offset
+            self.at, self.at_ms = message.offset, message.timestamp
         await self._publish(alerts, dirty)
+
+    async def _beat(self) -> None:
+        """Vouch for what is published: checks know by it how old their knowledge is."""
+        if self.heartbeat is None:
+            p = self.ports
+            self.heartbeat = Heartbeat(p.partition, p.totals, p.budgets, p.now_ms, p.monotonic)
+        await self.heartbeat.beat(self.at, self.at_ms, self.state.clock)
 
     async def _publish(self, alerts: Sequence[dict[str, object]], dirty: set[str]) -> None:
         await asyncio.gather(

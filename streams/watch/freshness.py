@@ -21,6 +21,9 @@ from streams.watch.standing import HEARTBEAT
 KEEP = 4_096  # observations: half an hour; a watch that is further behind catches up in one step
 
 
+_BEAT = HEARTBEAT.encode()
+
+
 class Beat(msgspec.Struct, frozen=True):
     """clock: event time of that partition's watch; seen: see above; both in ms."""
 
@@ -39,6 +42,11 @@ class Observed(NamedTuple):
 def beat_key(partition: int) -> bytes:
     """The reserved key of one partition; no scope begins so."""
     return f"{HEARTBEAT}{partition}".encode()
+
+
+def is_beat(key: bytes | None) -> bool:
+    """Whether a record of usage.budgets is a heartbeat, and no scope."""
+    return (key or b"").startswith(_BEAT)
 
 
 def beat_record(partition: int, clock: int, seen: int) -> bytes:
