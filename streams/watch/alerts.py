@@ -168,6 +168,7 @@ def budget_record(
         "unpriced_events": sums.unpriced,
         "foreign_events": sums.foreign,
         "verdict": verdict,
+        "period": budget.period.kind,
         "period_start": instant(start),
         "period_end": instant(end),
         "as_of": instant(clock),
