@@ -66,9 +66,9 @@ def _conditions(budget: Budget, stretch: Stretch, limit: Decimal | None) -> Iter
     if limit is None:
         return
     used = stretch.sums.value(budget.unit)
+    said = f"{percent_of(used, limit)} % of {amount_text(limit, budget.unit, budget.currency)}"
     for threshold in budget.thresholds:
         at = EXACT.multiply(limit, threshold)
-        said = f"{percent_of(used, limit)} % of {amount_text(limit, budget.unit, budget.currency)}"
         yield _condition(budget, stretch, text(threshold), used, at, limit, budget.unit, said)
     if budget.guard_tokens is not None:
         unknown, most = Decimal(stretch.sums.unpriced_tokens), Decimal(budget.guard_tokens)
