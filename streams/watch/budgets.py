@@ -14,6 +14,7 @@ from streams.catalog.calendars import Calendar
 from streams.catalog.limits import Budget, Rolling
 from streams.watch.alerts import text
 from streams.watch.conditions import Condition, Stretch
+from streams.watch.exact import EXACT
 from streams.watch.scopes import OTHERS, dimensions_of
 from streams.watch.verdicts import (
     Standing,
@@ -25,7 +26,7 @@ from streams.watch.verdicts import (
     verdict_under,
 )
 from streams.watch.watched import PERIOD
-from streams.watch.windows import EXACT, Sums
+from streams.watch.windows import Sums
 
 GUARD = "guard"  # the condition, and the limit, of tokens whose price nobody knows
 

@@ -1,61 +1,110 @@
-"""Who caused it: for each dimension the values that used most of a window, in bounded memory.
+"""Who caused it: of each dimension the values with the largest amounts, in bounded memory (SpaceSaving, Metwally 2005).
 
-A summary holds CAPACITY values a dimension. What does not fit pushes out the smallest and takes over its amount (Space Saving,
-Metwally 2005), so a value is never shown too small, and too large by the N / CAPACITY of what a dimension used at most.
+Each dimension has MOST counters. A value that finds none free takes over the smallest one and carries its amount as error. So a
+listed amount is never more than what the rows named, at most `error` less, and a value with more than 1/MOST of the named
+amount is always listed. Rows of usage.totals name their 8 largest values (pipeline/totals.py): what they leave out, less than
+a ninth of a row for any one value, is in the total but under no name. Corrections of values that are not listed are dropped.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
-from streams.watch.alert_records import Contributor
-from streams.watch.windows import EXACT, ZERO
+import msgspec
 
-CAPACITY = 24
-PARTS = 8  # of a rolling window: what is named lies in the window, give or take one of its parts
+from streams.watch.windows import EXACT, ZERO, plain
 
-Summary = dict[str, dict[str, Decimal]]  # dimension -> value -> amount
-
-
-def note(summary: Summary, causes: Iterable[Mapping[str, Any]]) -> None:
-    """Add what a row of totals says, {dimension, value, amount}; corrections take away."""
-    for cause in causes:
-        _add(summary.setdefault(cause["dimension"], {}), cause["value"], cause["amount"])
+MOST = 16
+SHOWN = 3
 
 
-def _add(values: dict[str, Decimal], value: str, amount: Decimal) -> None:
-    if value in values:
-        left = EXACT.add(values[value], amount)
+class Contributor(NamedTuple):
+    """A value of a dimension, what it surely used, and its share of the whole."""
+
+    dimension: str
+    value: str
+    amount: Decimal
+    share: Decimal
+
+
+class Top(msgspec.Struct, array_like=True):
+    """The counters of one dimension; `errors` only where they are not 0."""
+
+    amounts: dict[str, Decimal] = {}
+    errors: dict[str, Decimal] = {}
+
+    def add(self, value: str, amount: Decimal, error: Decimal = ZERO) -> None:
+        """Count an amount, which a correction may make negative."""
+        amounts = self.amounts
+        known = amounts.get(value)
+        if known is None:
+            if amount <= 0:
+                return
+            if len(amounts) >= MOST:
+                smallest = min(amounts, key=lambda name: (amounts[name], name))
+                known = amounts.pop(smallest)
+                self.errors.pop(smallest, None)
+                error = EXACT.add(error, known)
+        left = amount if known is None else EXACT.add(known, amount)
+        if error:
+            self.errors[value] = EXACT.add(self.errors.get(value, ZERO), error)
         if left > 0:
-            values[value] = left
+            amounts[value] = plain(left)
         else:
-            del values[value]
-    elif amount > 0:
-        if len(values) >= CAPACITY:
-            least = min(values, key=lambda name: (values[name], name))
-            amount = EXACT.add(amount, values.pop(least))
-        values[value] = amount
+            amounts.pop(value, None)
+            self.errors.pop(value, None)
+
+    def sure(self) -> list[tuple[str, Decimal]]:
+        """By value what it used at least, the largest first."""
+        found = [(v, EXACT.subtract(a, self.errors[v]) if v in self.errors else a) for v, a in self.amounts.items()]
+        return sorted(found, key=lambda item: (-item[1], item[0]))
 
 
-def merged(summaries: Iterable[Summary]) -> Summary:
-    """Several parts of a window as one."""
-    found: Summary = {}
-    for summary in summaries:
-        for dimension, values in summary.items():
-            into = found.setdefault(dimension, {})
-            for value, amount in values.items():
-                into[value] = EXACT.add(into.get(value, ZERO), amount)
-    return found
+class Causes(msgspec.Struct, array_like=True):
+    """The contributors of one stretch of time, and the whole amount in it."""
+
+    total: Decimal = ZERO
+    tops: dict[str, Top] = {}
+
+    def add(self, amount: Decimal, causes: Iterable[Mapping[str, Any]] | None) -> None:
+        """A row of usage.totals: its amount in the scope's unit, and what it says of it.
+
+        causes: {dimension, value, amount}; in an order of its own, so that no order of rows of a frame can matter
+        """
+        self.total = plain(EXACT.add(self.total, amount))
+        for cause in sorted(causes, key=_largest_first) if causes else ():
+            dimension = cause["dimension"]
+            top = self.tops.get(dimension)
+            if top is None:
+                top = self.tops[dimension] = Top()
+            top.add(cause["value"], cause["amount"])
+
+    def join(self, other: "Causes") -> "Causes":
+        """Both together; neither is changed. The errors add up."""
+        found = Causes(EXACT.add(self.total, other.total), {d: _copy(top) for d, top in self.tops.items()})
+        for dimension, theirs in other.tops.items():
+            top = found.tops.setdefault(dimension, Top())
+            for value, amount in sorted(theirs.amounts.items(), key=lambda item: (-item[1], item[0])):
+                top.add(value, amount, theirs.errors.get(value, ZERO))
+        return found
 
 
-def top(summary: Summary, total: Decimal, each: int = 2) -> list[Contributor]:
-    """The largest values, `each` of a dimension, the largest first; share: of `total`, capped at 1."""
-    found = []
-    for dimension, values in summary.items():
-        largest = sorted(values.items(), key=lambda item: (-item[1], item[0]))[:each]
-        found += [Contributor(dimension, value, amount, _share(amount, total)) for value, amount in largest]
-    return sorted(found, key=lambda c: (-c.amount, c.dimension, c.value))
+def top(causes: Causes | None, dimensions: Sequence[str], shown: int = SHOWN) -> list[Contributor]:
+    """The largest contributors, by dimension in the order given; the share is of the whole amount."""
+    if causes is None:
+        return []
+    return [
+        Contributor(dimension, value, amount, EXACT.divide(amount, causes.total) if causes.total > 0 else ZERO)
+        for dimension in dimensions
+        if dimension in causes.tops
+        for value, amount in causes.tops[dimension].sure()[:shown]
+        if amount > 0
+    ]
 
 
-def _share(amount: Decimal, total: Decimal) -> Decimal | None:
-    return min(EXACT.divide(amount, total), Decimal(1)).quantize(Decimal("0.001")) if total > 0 else None
+def _largest_first(cause: Mapping[str, Any]) -> tuple[Decimal, str, str]:
+    return -cause["amount"], cause["dimension"], cause["value"]
+
+
+def _copy(top: Top) -> Top:
+    return Top(dict(top.amounts), dict(top.errors))

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from streams.catalog.limits import Budget, RunLimits
 from streams.catalog.models import Catalog, Tenant
 from streams.catalog.registries import Workload
-from streams.watch.alert_records import About, Contributor, Window, alert_record
+from streams.watch.alert_records import About, Window, alert_record
 from streams.watch.alerts import Cause
 from streams.watch.commands import Commands
 from streams.watch.conditions import Stretch
+from streams.watch.contributors import Contributor
 from streams.watch.enforcement import Enforced, enforce
 from streams.watch.exceptions import Grants, exception_field, extra_of, grants, uses
 from streams.watch.judge import judge, next_look, verdict_of

@@ -7,9 +7,10 @@ from typing import Any
 from streams.catalog.limits import RunLimits
 from streams.watch.alerts import text
 from streams.watch.conditions import Condition, Stretch
+from streams.watch.exact import EXACT
 from streams.watch.verdicts import Standing, Verdict, amount_text, headroom, percent_of, verdict_under
 from streams.watch.watched import PERIOD
-from streams.watch.windows import EXACT, Sums
+from streams.watch.windows import Sums
 
 LIMITS = ("iterations", "tool_calls", "tokens", "retries", "elapsed", "cost", "repeats")  # the first of equals binds
 TOOL = "tool:"  # how extras begin that count one tool with the same arguments

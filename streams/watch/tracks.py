@@ -1,272 +1,306 @@
-"""Everything that is known of one scope, and how it moves with time; and what a store of a million of them can do."""
+"""What one scope has used in each of its windows, as of a clock: the same in any order of events within lateness.
 
-from collections.abc import Iterable, Iterator, Mapping
+A rolling window is a ring of slices with a running total: a row is added once, and taken off when its slice leaves. Calendar
+periods are kept KEEP_MS after their end, for what comes late. A life (of a run, a conversation) is a chain of events no two
+neighbours of which are `idle` apart; late events may join two. What is older than everything that is kept is not counted.
+"""
+
+from collections.abc import Iterable
 from decimal import Decimal
-from heapq import heappop, heappush
-from typing import Protocol
 
 import msgspec
 
-from streams.watch.alert_records import Contributor
-from streams.watch.conditions import Stretch
-from streams.watch.contributors import PARTS, merged, note, top
-from streams.watch.enforcement import Enforced
-from streams.watch.periods import edge, period_of
-from streams.watch.raised import Raised
-from streams.watch.scopes import rule_of
+from streams.watch.contributors import Causes
+from streams.watch.periods import DAY_MS, QUARTER_MS, edge, period_of
 from streams.watch.watched import Watched, WindowSpec
-from streams.watch.windows import EXACT, KEEP_DAYS_MS, KEEP_MS, ZERO, Delta, Kept, Sums
+from streams.watch.windows import EXACT, ZERO, Delta, Stretch, Sums, plain
+
+KEEP_MS = 8 * DAY_MS  # how long a period that has ended can still be reached by late events
+KEEP_LIFE_MS = DAY_MS  # the same of a life; longer where its idle time is longer
+DAYS_KEPT = 35  # for forecasts
+BLOCKS = (
+    4  # of a rolling window: its contributors are kept in so many parts, so they reach back a part more than it does
+)
+NEVER = 2**62
+
+
+class Part(msgspec.Struct, array_like=True):
+    """A calendar period or a life: its sums, and who caused them."""
+
+    sums: Sums
+    causes: Causes | None = None
+
+
+class Ring(msgspec.Struct, array_like=True):
+    """A rolling window. Slices by their start in ms; first and last of their sums count from 1 ms before it: 0 is none.
+
+    oldest: start of the oldest slice. blocks: contributors, by start of the block.
+    """
+
+    slices: dict[int, Sums] = {}
+    total: Sums = msgspec.field(default_factory=Sums)
+    oldest: int = NEVER
+    blocks: dict[int, Causes] = {}
 
 
 class Track(msgspec.Struct, array_like=True):
-    """windows: in the order of its rule's; days: use by local day, for forecasts; clock: of the last look
+    """Everything that is known of what one scope used. `days` is in the scope's unit, by QUARTER_MS since the epoch."""
 
-    due: the next clock at which something may change although nothing comes; 0 = never
-    """
-
-    windows: list[Kept]
+    periods: dict[int, Part] = {}
+    lives: list[Part] = []
+    rings: dict[str, Ring] = {}
     days: dict[int, Decimal] = {}
-    alerts: dict[str, Raised] = {}
-    enforced: Enforced = Enforced()
-    clock: int = 0
-    due: int = 0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether an alert of it is."""
-        return any(r.is_open for r in self.alerts.values())
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is kept that a new track would not have."""
-        nothing = not self.days and all(not k.slices and k.total.is_zero for k in self.windows)
-        return nothing and not self.alerts and self.enforced.verdict == "allow"
 
 
-def new_track(known: Watched) -> Track:
-    """Of a scope that nobody has seen yet."""
-    return Track([Kept() for _ in known.windows])
+def add(known: Watched, track: Track, delta: Delta, clock: int, filling: bool = False) -> int | None:
+    """Count a row in every window that holds it as of `clock`, to which the track was advanced.
 
-
-def add(track: Track, known: Watched, delta: Delta, clock: int) -> set[int]:
-    """Put a row of totals where it belongs; starts of the calendar periods that it touched.
-
-    What lies where nothing is kept any more is left out: its sums are gone, and the difference is none of them.
+    filling: history comes in any order, so that what lies alone so far may join a life; `advance` forgets it afterwards
+    Start of the period or life that it fell into, 0 where there are rolling windows alone; None: it fell into nothing.
     """
-    touched = set[int]()
-    for spec, kept in zip(known.windows, track.windows, strict=True):
+    found: int | None = None
+    amount = delta.value(known.scope.unit, known.currency)
+    for spec in known.windows:
         match spec.kind:
             case "calendar":
-                start, end = _period(spec, delta.slice)
-                if end < clock - KEEP_MS:
-                    continue
-                part = start
-                touched.add(start)
-                kept.slices.setdefault(start, Sums()).add(delta, known.currency)
-            case "rolling":
-                start = delta.slice - delta.slice % spec.hop_ms
-                if start < kept.edge:
-                    continue
-                part = start - start % _part(spec)
-                for sums in (kept.slices.setdefault(start, Sums()), kept.total):
-                    sums.add(delta, known.currency)
-                kept.total.first_ms = kept.total.last_ms = 0
+                at = _add_to_period(known, spec, track, delta, clock, amount)
+            case "lifetime":
+                at = _add_to_life(known, spec, track, delta, 0 if filling else clock, amount)
             case _:
-                part = 0
-                if not _live(kept, spec, delta):
-                    continue
-                kept.total.add(delta, known.currency)
-        if spec.with_causes and delta.causes:
-            note(kept.causes.setdefault(part, {}), delta.causes)
-    if known.days is not None and known.budget is not None:
-        day, _ = period_of(known.days, delta.slice)
-        one = Sums()
-        one.add(delta, known.currency)
-        track.days[day] = EXACT.add(track.days.get(day, ZERO), one.value(known.budget.unit))
-    return touched
+                at = _add_to_ring(known, spec, track, delta, clock, amount)
+        found = at if found is None else max(found, at or 0)
+    if known.days and amount:
+        start = period_of(known.days, delta.slice)[0]
+        if start > clock - DAYS_KEPT * DAY_MS:
+            day = start // QUARTER_MS
+            track.days[day] = plain(EXACT.add(track.days.get(day, ZERO), amount))
+    return found
 
 
-def _live(kept: Kept, spec: WindowSpec, delta: Delta) -> bool:
-    """Whether it belongs to the life that is known; what begins after it was idle is another, what lies long before is over."""
-    life = kept.total
-    if not life.first_ms or not delta.first_ms:
-        return True
-    if delta.first_ms > life.last_ms + spec.idle_ms:
-        kept.total, kept.causes = Sums(), {}
-        return True
-    return delta.last_ms >= life.first_ms - spec.idle_ms
+def _causes(known: Watched, spec: WindowSpec, delta: Delta) -> bool:
+    """Whether the row may name causes; one of a foreign currency has no amount."""
+    is_foreign = known.scope.unit == "cost" and delta.currency not in {known.currency, ""}
+    return spec.with_causes and bool(known.scope.contributors) and not is_foreign
 
 
-def advance(track: Track, known: Watched, clock: int) -> None:
-    """Let time pass: what left a rolling window is subtracted, a life that is over is gone, old periods are forgotten."""
-    track.clock = clock
-    for spec, kept in zip(known.windows, track.windows, strict=True):
+def _add_to_period(
+    known: Watched, spec: WindowSpec, track: Track, delta: Delta, clock: int, amount: Decimal
+) -> int | None:
+    start, end = _period(spec, delta.slice)
+    if end < clock - KEEP_MS:
+        return None
+    part = track.periods.get(start)
+    if part is None:
+        part = track.periods[start] = Part(Sums())
+    part.sums.add(delta, known.currency)
+    part.sums.forget_smallest()
+    if _causes(known, spec, delta) and clock <= end + _causes_kept(start, end):
+        if part.causes is None:
+            part.causes = Causes()
+        part.causes.add(amount, delta.causes)
+    return start
+
+
+def _add_to_life(
+    known: Watched, spec: WindowSpec, track: Track, delta: Delta, clock: int, amount: Decimal
+) -> int | None:
+    own = Part(Sums())
+    own.sums.add(delta, known.currency)
+    if _causes(known, spec, delta):
+        own.causes = Causes()
+        own.causes.add(amount, delta.causes)
+    first, last, idle = delta.first_ms, delta.last_ms, spec.idle_ms
+    near = [p for p in track.lives if p.sums.first_ms < last + idle and first < p.sums.last_ms + idle]
+    if not near:
+        if _life_is_gone(spec, last, clock):
+            return None
+        track.lives.append(own)
+        track.lives.sort(key=_first)
+    else:
+        into = near[0]
+        for other in [*near[1:], own]:
+            into.sums.take(other.sums)
+            into.causes = (
+                into.causes.join(other.causes) if into.causes and other.causes else into.causes or other.causes
+            )
+        if len(near) > 1:
+            gone = set(map(id, near[1:]))
+            track.lives = [p for p in track.lives if id(p) not in gone]
+        into.sums.forget_smallest()
+        own = into
+    return own.sums.first_ms
+
+
+def _add_to_ring(
+    known: Watched, spec: WindowSpec, track: Track, delta: Delta, clock: int, amount: Decimal
+) -> int | None:
+    start = delta.slice - delta.slice % spec.hop_ms
+    if start < edge(clock, spec.hop_ms) - spec.size_ms:
+        return None
+    ring = track.rings.get(spec.name)
+    if ring is None:
+        ring = track.rings[spec.name] = Ring()
+    sums = ring.slices.get(start)
+    if sums is None:
+        sums = ring.slices[start] = Sums()
+        ring.oldest = min(ring.oldest, start)
+    row = delta._replace(first_ms=delta.first_ms - start + 1, last_ms=delta.last_ms - start + 1)
+    sums.add(row, known.currency)
+    ring.total.count(row, known.currency)
+    if _causes(known, spec, delta):
+        block = start - start % (spec.size_ms // BLOCKS)
+        causes = ring.blocks.get(block)
+        if causes is None:
+            causes = ring.blocks[block] = Causes()
+        causes.add(amount, delta.causes)
+    return 0
+
+
+def advance(known: Watched, track: Track, clock: int) -> None:
+    """Let go what lies outside of the windows as of `clock`, and what nothing can reach any more."""
+    for spec in known.windows:
         match spec.kind:
-            case "calendar":
-                for at in [at for at in kept.slices if _period(spec, at)[1] < clock - KEEP_MS]:
-                    del kept.slices[at]
-                    kept.causes.pop(at, None)
             case "rolling":
-                _roll(kept, spec, edge(clock, spec.hop_ms) - spec.size_ms)
+                if ring := track.rings.get(spec.name):
+                    _advance_ring(spec, track, ring, clock)
+            case "lifetime":
+                if any(_life_is_gone(spec, p.sums.last_ms, clock) for p in track.lives):
+                    track.lives = [p for p in track.lives if not _life_is_gone(spec, p.sums.last_ms, clock)]
             case _:
-                if kept.total.first_ms and clock >= kept.total.last_ms + spec.idle_ms:
-                    kept.total, kept.causes = Sums(), {}
-    for day in [day for day in track.days if day < clock - KEEP_DAYS_MS]:
-        del track.days[day]
+                for start in list(track.periods):
+                    end = _period(spec, start)[1]
+                    if end < clock - KEEP_MS:
+                        del track.periods[start]
+                    elif clock > end + _causes_kept(start, end):
+                        track.periods[start].causes = None
+    if track.days:
+        oldest = (clock - DAYS_KEPT * DAY_MS) // QUARTER_MS
+        for day in [day for day in track.days if day <= oldest]:
+            del track.days[day]
 
 
-def _roll(kept: Kept, spec: WindowSpec, start: int) -> None:
-    if start <= kept.edge:
+def _advance_ring(spec: WindowSpec, track: Track, ring: Ring, clock: int) -> None:
+    start = edge(clock, spec.hop_ms) - spec.size_ms
+    if ring.oldest >= start:
         return
-    kept.edge = start
-    for at in [at for at in kept.slices if at < start]:
-        kept.total.include(kept.slices.pop(at), -1)
-    for part in [part for part in kept.causes if part + _part(spec) <= start]:
-        del kept.causes[part]
+    for at in [at for at in ring.slices if at < start]:
+        ring.total.take(ring.slices.pop(at), -1)
+    if not ring.slices:
+        del track.rings[spec.name]
+        return
+    ring.oldest = min(ring.slices)
+    length = spec.size_ms // BLOCKS
+    for block in [block for block in ring.blocks if block + length <= start]:
+        del ring.blocks[block]
 
 
-def _part(spec: WindowSpec) -> int:
-    return max(spec.size_ms // PARTS, spec.hop_ms)
+def stretches(known: Watched, track: Track, clock: int) -> dict[str, Stretch]:
+    """Every window by name as of `clock`, to which the track was advanced. A life that is over ends at `clock` or before."""
+    found = {}
+    for spec in known.windows:
+        match spec.kind:
+            case "calendar":
+                start, end = _period(spec, max(clock - 1, 0))
+                part = track.periods.get(start)
+                found[spec.name] = Stretch(start, end, part.sums if part else Sums())
+            case "lifetime":
+                found[spec.name] = _life(spec, track.lives[-1]) if track.lives else Stretch(clock, clock, Sums())
+            case _:
+                end = edge(clock, spec.hop_ms)
+                found[spec.name] = Stretch(end - spec.size_ms, end, _total(track.rings.get(spec.name)))
+    return found
+
+
+def past(known: Watched, track: Track, touched: Iterable[int], clock: int) -> list[Stretch]:
+    """Of the periods or lives whose starts are given those that are not the current one: late data moved them."""
+    spec = next((w for w in known.windows if w.kind != "rolling"), None)
+    if spec is None:
+        return []
+    if spec.kind == "lifetime":
+        starts = set(touched)
+        return [_life(spec, p) for p in track.lives[:-1] if p.sums.first_ms in starts]
+    current = _period(spec, max(clock - 1, 0))[0]
+    return [
+        Stretch(*_period(spec, at), track.periods[at].sums)
+        for at in sorted(set(touched) - {current})
+        if at in track.periods
+    ]
+
+
+def causes_of(known: Watched, track: Track, name: str, start: int) -> Causes | None:
+    """Who caused what a stretch of the window `name` holds; of a rolling one those of up to a quarter more of its size."""
+    spec = known.window(name)
+    if spec.kind == "calendar":
+        part = track.periods.get(start)
+        return part.causes if part else None
+    if spec.kind == "lifetime":
+        return next((p.causes for p in track.lives if p.sums.first_ms == start), None)
+    ring, found = track.rings.get(name), None
+    for _, causes in sorted(ring.blocks.items()) if ring else ():
+        found = causes if found is None else found.join(causes)
+    return found
+
+
+def days(track: Track) -> dict[int, Decimal]:
+    """What was used by day, in the scope's unit: local midnight (ms) -> amount; a day of nothing is absent."""
+    return {day * QUARTER_MS: amount for day, amount in sorted(track.days.items())}
+
+
+def due(known: Watched, track: Track, clock: int) -> int:
+    """The next clock at which a window changes although nothing comes, or something can be forgotten; NEVER: none."""
+    found = NEVER
+    for spec in known.windows:
+        match spec.kind:
+            case "rolling":
+                if ring := track.rings.get(spec.name):
+                    found = min(found, ring.oldest + spec.size_ms + 1)
+            case "lifetime":
+                for part in track.lives:
+                    end = part.sums.last_ms + spec.idle_ms
+                    found = min(found, end if end > clock else end + _life_kept(spec) + 1)
+            case _:
+                for start in track.periods:
+                    end = _period(spec, start)[1]
+                    found = min(found, end + 1 if end >= clock else end + KEEP_MS + 1)
+    return found
+
+
+def is_empty(track: Track) -> bool:
+    """Whether no window holds anything, so that the scope can be forgotten; days alone keep none alive."""
+    return not (track.periods or track.lives or track.rings)
 
 
 def _period(spec: WindowSpec, at: int) -> tuple[int, int]:
     if spec.calendar is None:
-        raise ValueError(f"window {spec.name}: a calendar window without its calendar")
+        raise ValueError(f"window {spec.name}: is calendar, and names none")
     return period_of(spec.calendar, at)
 
 
-def stretches(track: Track, known: Watched, clock: int) -> dict[str, Stretch]:
-    """Every window by name, as of the clock to which the track was advanced."""
-    return {
-        spec.name: _stretch(spec, kept, clock) for spec, kept in zip(known.windows, track.windows, strict=True)
-    }  # fmt: skip
+def _causes_kept(start: int, end: int) -> int:
+    """How long after the end of a period its contributors are kept."""
+    return min(end - start, DAY_MS)
 
 
-def _stretch(spec: WindowSpec, kept: Kept, clock: int) -> Stretch:
-    match spec.kind:
-        case "calendar":
-            start, end = _period(spec, max(clock - 1, 0))
-            return Stretch(start, end, kept.slices.get(start) or Sums())
-        case "rolling":
-            end = edge(clock, spec.hop_ms)
-            return Stretch(end - spec.size_ms, end, kept.total)
-        case _:
-            life = kept.total
-            return (
-                Stretch(life.first_ms, life.last_ms + spec.idle_ms, life)
-                if life.first_ms
-                else Stretch(clock, clock, life)
-            )
+def _life(spec: WindowSpec, part: Part) -> Stretch:
+    return Stretch(part.sums.first_ms, part.sums.last_ms + spec.idle_ms, part.sums)
 
 
-def past(track: Track, known: Watched, starts: Iterable[int], clock: int, with_last: bool = False) -> list[Stretch]:
-    """Calendar periods before the one of the clock, of those starts; with_last: the one that ended last too, if whole."""
-    spec, kept = known.windows[0], track.windows[0]
-    if spec.kind != "calendar":
-        return []
-    now, _ = _period(spec, max(clock - 1, 0))
-    wanted = {at for at in starts if at < now and at in kept.slices}
-    if with_last and kept.slices:
-        last, _ = _period(spec, now - 1)
-        if min(kept.slices) <= last:
-            wanted.add(last)
-    return [Stretch(at, _period(spec, at)[1], kept.slices.get(at) or Sums()) for at in sorted(wanted)]
+def _life_kept(spec: WindowSpec) -> int:
+    return max(KEEP_LIFE_MS, spec.idle_ms)
 
 
-def contributors(track: Track, known: Watched, name: str) -> list[Contributor]:
-    """Of a window as of the last look, the largest first."""
-    for spec, kept in zip(known.windows, track.windows, strict=True):
-        if spec.name == name:
-            stretch = _stretch(spec, kept, track.clock)
-            parts = [kept.causes.get(stretch.start, {})] if spec.kind == "calendar" else kept.causes.values()
-            return top(merged(parts), stretch.sums.value(known.scope.unit))
-    return []
+def _life_is_gone(spec: WindowSpec, last_ms: int, clock: int) -> bool:
+    return last_ms + spec.idle_ms + _life_kept(spec) < clock
 
 
-def windows_due(track: Track, known: Watched, clock: int) -> int | None:
-    """The next clock at which a window is another although nothing comes."""
-    dues = [day + KEEP_DAYS_MS + 1 for day in track.days]
-    for spec, kept in zip(known.windows, track.windows, strict=True):
-        match spec.kind:
-            case "calendar" if kept.slices:
-                now, end = _period(spec, max(clock - 1, 0))
-                dues += [end + 1] if now in kept.slices or track.is_open else []
-                dues += [_period(spec, at)[1] + KEEP_MS + 1 for at in kept.slices]
-            case "rolling" if kept.slices:
-                dues.append(min(kept.slices) + spec.size_ms + 1)
-            case "lifetime" if kept.total.first_ms:
-                dues.append(kept.total.last_ms + spec.idle_ms)
-    return min((at for at in dues if at > clock), default=None)
+def _first(part: Part) -> int:
+    return part.sums.first_ms
 
 
-class Tracks(Protocol):
-    """A store of tracks by scope key. What was got and changed must be put back."""
-
-    def get(self, key: str) -> Track | None: ...
-
-    def put(self, key: str, track: Track) -> None: ...
-
-    def delete(self, key: str) -> None: ...
-
-    def keys_of(self, rule: str) -> Iterator[str]:
-        """Keys of the scopes of one budget or rule."""
-        ...
-
-    def due(self, clock: int) -> list[str]:
-        """Keys whose time has come."""
-        ...
-
-    def open_keys(self) -> list[str]:
-        """Keys of scopes with an open alert."""
-        ...
-
-    def keys(self) -> Iterator[str]: ...
-
-    def __len__(self) -> int: ...
-
-
-class MemoryTracks:
-    """All in memory: for a backtest, and for tests."""
-
-    def __init__(self, tracks: Mapping[str, Track] | None = None) -> None:
-        self._tracks = dict[str, Track]()
-        self._dues = list[tuple[int, str]]()
-        self._open = set[str]()
-        for key, track in (tracks or {}).items():
-            self.put(key, track)
-
-    def get(self, key: str) -> Track | None:
-        return self._tracks.get(key)
-
-    def put(self, key: str, track: Track) -> None:
-        self._tracks[key] = track
-        if track.due:
-            heappush(self._dues, (track.due, key))
-        if track.is_open:
-            self._open.add(key)
-        else:
-            self._open.discard(key)
-
-    def delete(self, key: str) -> None:
-        self._tracks.pop(key, None)
-        self._open.discard(key)
-
-    def keys_of(self, rule: str) -> Iterator[str]:
-        return (key for key in list(self._tracks) if rule_of(key) == rule)
-
-    def due(self, clock: int) -> list[str]:
-        found = set[str]()
-        while self._dues and self._dues[0][0] <= clock:
-            at, key = heappop(self._dues)
-            if (track := self._tracks.get(key)) is not None and track.due == at:
-                found.add(key)
-        return sorted(found)
-
-    def open_keys(self) -> list[str]:
-        return sorted(self._open)
-
-    def keys(self) -> Iterator[str]:
-        return iter(list(self._tracks))
-
-    def __len__(self) -> int:
-        return len(self._tracks)
+def _total(ring: Ring | None) -> Sums:
+    """The running total, with its first and last from the slices at its ends."""
+    if ring is None:
+        return Sums()
+    oldest, newest = min(ring.slices), max(ring.slices)
+    first, last = oldest + ring.slices[oldest].first_ms - 1, newest + ring.slices[newest].last_ms - 1
+    return msgspec.structs.replace(ring.total, first_ms=first, last_ms=last)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from streams.catalog.durations import duration_text
 from streams.catalog.limits import Rung, Step
 from streams.watch.alerts import text
-from streams.watch.windows import EXACT
+from streams.watch.exact import EXACT
 
 Verdict = Literal["allow", "warn", "require_approval", "stop"]
 VERDICTS: tuple[Verdict, ...] = ("allow", "warn", "require_approval", "stop")  # from the mildest on
