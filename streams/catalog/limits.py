@@ -87,7 +87,7 @@ class Paged(Decided):
 
 
 class Budget(Paged):
-    """A limit for each scope in each period; `tenant` "*" means each tenant. Without `limit` it discovers: nothing is capped."""
+    """A limit for each scope in each period; `tenant` "*" means each tenant. Without `limit` it discovers: it caps nothing."""
 
     id: Id
     tenant: str = "*"

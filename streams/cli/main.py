@@ -29,6 +29,8 @@ VERBS = (
     "migrate",
     "topics",
     "worker",
+    "api",
+    "check",
     "tail",
     "rerate",
     "alerts",

@@ -8,10 +8,12 @@ from urllib.parse import quote
 
 from streams.catalog.durations import duration_text
 from streams.watch.alerts import Cause, instant, text
+from streams.watch.contributors import Contributor
+from streams.watch.exact import EXACT
 from streams.watch.machine import Transition
 from streams.watch.periods import SIZES
 from streams.watch.raised import ACKNOWLEDGED, FIRING, RESOLVED
-from streams.watch.windows import EXACT, Sums
+from streams.watch.windows import Sums
 
 RANKS = {"info": 0, "warning": 1, "critical": 2}
 RESOLUTIONS = {
@@ -51,15 +53,6 @@ class About(NamedTuple):
     currency: str | None = None
     runbook: str = ""
     parents: tuple[str, ...] = ()
-
-
-class Contributor(NamedTuple):
-    """A value of a dimension and what it used of the window; share of the whole, None where that is 0."""
-
-    dimension: str
-    value: str
-    amount: Decimal
-    share: Decimal | None
 
 
 def alert_record(
@@ -117,7 +110,7 @@ def alert_record(
                 "dimension": c.dimension,
                 "value": c.value,
                 "amount": text(c.amount),
-                "share": None if c.share is None else text(c.share),
+                "share": text(c.share.quantize(Decimal("0.001"))),
             }
             for c in contributors
         ],
