@@ -197,7 +197,7 @@ class WatchState:
 
     def command(self, offset: int, command: AnyCommand, cause: Cause) -> Effects:
         """What somebody did, from that offset of usage.commands; once, however often it comes."""
-        if not self.head.commands.take(offset, command):
+        if not self.head.commands.take(offset, command, self.clock):
             return Effects()
         if isinstance(command, Acknowledge):
             return self._acknowledge(command, cause)
