@@ -25,6 +25,7 @@ TENANT = "attributed"
 EACH = Decimal("0.000325")  # 100 x 0.00000125 + 20 x 0.00001
 SPAN = {"start": "2027-01-01 00:00:00", "end": "2027-02-01 00:00:00"}
 SLICES: dict[str, object] = {"minutes": 60, "providers": [], "tenants": [], "accounts": [], "regions": []}
+DAYS: dict[str, object] = {"by": ["team"], "zone": "UTC", "open_ms": 0}
 EVENTS: list[dict[str, Any]] = [
     {
         "workload_id": "w",
@@ -153,4 +154,4 @@ def test_owners_and_keys_are_listed(stored: Client) -> None:
 
 @pytest.mark.parametrize("name", names())
 def test_every_named_question_runs(client: Client, name: str) -> None:
-    run_query(client, name, SPAN | {"key": "region_group"} | SLICES)
+    run_query(client, name, SPAN | {"key": "region_group"} | SLICES | DAYS)
