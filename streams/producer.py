@@ -6,6 +6,7 @@ async with UsageProducer("127.0.0.1:9092") as usage:
 """
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Mapping
 from types import TracebackType
@@ -17,6 +18,23 @@ from streams.pipeline.encode import Encoder
 from streams.resources import schema_text
 
 TOPIC = "usage.events"
+TOOL_NAME_BYTES = 111  # so that NAME:HASH has at most 128 bytes
+
+
+def tool_call_hash(name: str, arguments: Any) -> str:
+    """An item of `tool_call_hashes`, NAME:HASH: the same for the same call, and the arguments cannot be read from it.
+
+    arguments: what the model gave, as JSON text or as values; spaces and the order of keys make no difference
+    """
+    if isinstance(arguments, str | bytes):
+        try:
+            arguments = json.loads(arguments)
+        except ValueError:  # broken off, or no JSON at all: the text itself
+            arguments = arguments if isinstance(arguments, str) else arguments.decode(errors="replace")
+    canonical = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    digest = hashlib.sha256(canonical.encode(errors="surrogatepass")).hexdigest()[:16]
+    bare = "_".join(name.split()) or "unnamed"
+    return f"{bare.encode(errors='replace')[:TOOL_NAME_BYTES].decode(errors='ignore')}:{digest}"
 
 
 class UsageProducer:

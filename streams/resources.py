@@ -16,6 +16,11 @@ def schema_text(name: str) -> str:
     return (_folder("avro", "schemas/avro") / f"{name}.avsc").read_text()
 
 
+def earlier_schemas(name: str) -> list[str]:
+    """Texts of the released versions before it, schemas/avro/NAME_N.avsc: what producers of before still write."""
+    return [path.read_text() for path in sorted(_folder("avro", "schemas/avro").glob(f"{name}_*.avsc"))]
+
+
 def sql_folder() -> Path:
     """Folder of migrations and named queries."""
     return _folder("clickhouse", "sql/clickhouse")

@@ -23,7 +23,7 @@ from streams.pipeline.seen import SeenSet
 from streams.pipeline.settle import settle
 from streams.pipeline.settle_outcome import Outcome
 from streams.pipeline.totals import split, totals
-from streams.resources import schema_text
+from streams.resources import earlier_schemas, schema_text
 from streams.settings import Settings
 
 
@@ -42,7 +42,9 @@ class MeterFactory:
     def __init__(self, settings: Settings, kafka: KafkaClient, catalogs: CatalogLog, group: str) -> None:
         self._settings, self._kafka, self._catalogs, self._group = settings, kafka, catalogs, group
         self._decoder = Decoder(
-            json.loads(schema_text("usage_event")), bounds=Bounds(skew_ms=settings.future_skew_seconds * 1000)
+            json.loads(schema_text("usage_event")),
+            [json.loads(text) for text in earlier_schemas("usage_event")],
+            bounds=Bounds(skew_ms=settings.future_skew_seconds * 1000),
         )
         self._registry = Registry(settings.registry_url) if settings.registry_url else None
 

@@ -73,7 +73,7 @@ class LedgerWarehouse:
 
 @dataclass(slots=True)
 class RecordWarehouse:
-    """Stores one partition of usage.alerts or usage.budgets, a row a record."""
+    """Stores one partition of a topic of JSON records, as warehouse/records.py says."""
 
     client: Client
     log: Log

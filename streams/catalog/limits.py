@@ -225,5 +225,5 @@ class Exemption(Decided):
     @model_validator(mode="after")
     def _holds(self) -> "Exemption":
         if self.expires <= self.starts or self.extra == 0:
-            raise ValueError(f"exceptions {self.id}: expires after it starts, and extra is above 0")
+            raise ValueError(f"exceptions {self.id}: expires after it starts, and extra is above 0; mend it")
         return self

@@ -1,5 +1,6 @@
 """Text of catalog files in, a validated catalog out; an error names the file, the line and the remedy. Reads no files."""
 
+import re
 import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +12,19 @@ import yaml
 from pydantic import ValidationError
 
 from streams.catalog.models import Catalog
+from streams.catalog.places import Places, places_of
 from streams.catalog.validate import CatalogError, problems
+
+WORDS = re.compile(r"(\w+)(?:[^:;]*: (\w+))?")
+NAMED_BY = ("price_id", "rate_id", "id", "alias", "model")  # what problems call an entry, the first that it has
+
+_TIME = "a time of day, such as 22:00"
+WRITTEN = {  # what has a pattern
+    "currency": "its code in capitals, such as USD",
+    "id": "small letters, digits and hyphens, such as team-search",
+    "start": _TIME,
+    "end": _TIME,
+}
 
 
 def _read(name: str, text: str) -> dict[str, Any]:
@@ -28,39 +41,15 @@ def _read(name: str, text: str) -> dict[str, Any]:
     return found
 
 
-def _heads(text: str) -> dict[str, list[int]]:
-    """The lines on which the entries of each [[section]] start."""
-    found = defaultdict[str, list[int]](list)
-    for i, line in enumerate(text.splitlines(), 1):
-        bare = line.strip()
-        if bare.startswith("[[") and bare.endswith("]]"):
-            found[bare[2:-2]].append(i)
-    return found
-
-
-def _line(text: str, section: str, index: int, key: str = "") -> int:
-    """The line of `key` in the index-th [[section]], else where that starts, else 1."""
-    heads = _heads(text).get(section, [])
-    if index >= len(heads):
-        return 1
-    start = heads[index]
-    for i, line in enumerate(text.splitlines()[start:], start + 1):
-        if line.lstrip().startswith("["):
-            break
-        if key and line.split("=")[0].strip() == key:
-            return i
-    return start
-
-
-def _slip(name: str, text: str, error: Any) -> str:
+def _slip(name: str, places: Places, error: Any) -> str:
     """`file:line: where: what is wrong; remedy` of one of pydantic's errors."""
     section, *rest = error["loc"]
-    index = rest[0] if rest and isinstance(rest[0], int) else 0
     keys = [str(k) for k in rest[1:] if isinstance(k, str)]
     message = _said(error, str(section), keys)
-    where = ".".join(map(str, error["loc"]))
-    key = keys[0] if keys else message.partition(" ")[0]  # an entry's own checks begin with the key that is wrong
-    return f"{name}:{_line(text, str(section), index, key)}: {where}: {message}"
+    # An entry's own checks begin with the key that is wrong, or with its id and then the key.
+    words = WORDS.match(message) if error["type"] == "value_error" else None
+    line = places.line(error["loc"], [w for w in words.groups() if w] if words else ())
+    return f"{name}:{line}: {'.'.join(map(str, error['loc']))}: {message}"
 
 
 def _said(error: Any, section: str, keys: list[str]) -> str:
@@ -89,8 +78,8 @@ def _said(error: Any, section: str, keys: list[str]) -> str:
         case "timezone_aware":
             moment = f"{value:%Y-%m-%dT%H:%M:%S}" if isinstance(value, date) else str(value)
             return f"{value} has no zone; write {moment}Z for UTC, or an offset in place of the Z"
-        case "string_pattern_mismatch" if keys and keys[-1] == "currency":
-            return f"is {value!r}; write its code in capitals, such as USD"
+        case "string_pattern_mismatch":
+            return f"is {value!r}; write {WRITTEN.get(keys[-1] if keys else '', WRITTEN['id'])}"
     shown = f", not {value!r}" if isinstance(value, str | int | float) else ""
     return f"{error['msg']}{shown}"
 
@@ -112,39 +101,39 @@ def parse_files(files: Mapping[str, str], over: Callable[[Catalog], Catalog] = a
     over: what it is used with, such as the base prices; judged together, since an alias or a factor may be for one of theirs
     """
     joined: dict[str, list[Any]] = {}
-    errors, places = list[str](), dict[str, list[str]]()
+    errors = list[str]()
     for name, text in files.items():
         sections = _read(name, text)
         try:
             Catalog.model_validate(sections)
         except ValidationError as error:
-            errors += [_slip(name, text, e) for e in error.errors()]
+            where = places_of(name, text)
+            errors += [_slip(name, where, e) for e in error.errors()]
             continue
-        heads = _heads(text)  # once: a price list has a hundred thousand entries
         for section, items in sections.items():
             joined.setdefault(section, []).extend(items)
-            lines = heads.get(section, [])
-            lines += [1] * (len(items) - len(lines))
-            places.setdefault(section, []).extend(f"{name}:{line}" for line in lines[: len(items)])
     if errors:
         raise CatalogError("\n".join(errors))
     catalog = Catalog.model_validate(joined)
     if found := problems(over(catalog)):
-        raise CatalogError("\n".join(_placed(found, catalog, places)))
+        raise CatalogError("\n".join(_placed(found, files)))
     return catalog
 
 
-def _placed(found: list[str], catalog: Catalog, places: Mapping[str, list[str]]) -> list[str]:
-    """Problems of the whole with the file and line of the entry that they name first."""
-    where = dict[str, str]()
-    for section, lines in places.items():
-        for entry, place in zip(getattr(catalog, section), lines, strict=True):
-            for attribute in ("price_id", "rate_id", "id", "alias", "model"):
-                if name := getattr(entry, attribute, None):
-                    where.setdefault(f"{section} {name}", place)
-                    break
+def _placed(found: list[str], files: Mapping[str, str]) -> list[str]:
+    """Problems of the whole with the file and line of the entry that they name first; with its doubles' too."""
+    where = defaultdict[str, list[str]](list)
+    for name, text in files.items():
+        own, places = Catalog.model_validate(_read(name, text)), places_of(name, text)
+        for section in own.model_fields_set:
+            entries, lines = getattr(own, section), places.heads(section)
+            for i, entry in enumerate(entries):
+                if key := next(filter(None, (getattr(entry, attribute, None) for attribute in NAMED_BY)), None):
+                    where[f"{section} {key}"].append(f"{name}:{lines[i] if i < len(lines) else 1}")
     placed = []
     for problem in found:
         names = [n for n in where if problem.startswith(n) and problem[len(n) : len(n) + 1] in (":", ",", " ")]
-        placed.append(f"{where[max(names, key=len)]}: {problem}" if names else problem)
+        first, *others = where[max(names, key=len)] if names else [""]
+        also = f" (also {', '.join(others)})" if others and "times" in problem else ""
+        placed.append(f"{first}: {problem}{also}" if first else problem)
     return placed

@@ -8,6 +8,7 @@ from itertools import groupby, pairwise
 
 from streams.catalog.book import expanded
 from streams.catalog.commitments import agreement_problems
+from streams.catalog.limits_problems import limits_problems
 from streams.catalog.models import Catalog
 from streams.catalog.money import MAX_UNIT_PRICE
 from streams.catalog.prices import FxRate, Price
@@ -34,15 +35,12 @@ def problems(catalog: Catalog) -> list[str]:
     for (base, quote), rates in groupby(sorted(catalog.rates, key=_pair), key=_pair):
         found += _overlaps(f"rates {base}/{quote}", [(r.rate_id, r.effective_from, r.effective_to) for r in rates])
     of_periods = ("commitments", "quotas", "volumes", "provisioned")
-    for kind in ("tenants", "budgets", "rules", "schedules", "factors", *of_periods):
+    of_limits = ("budgets", "burn_rates", "runs", "rules", "exceptions", "silences", "maintenance")
+    for kind in ("tenants", "schedules", "factors", *of_periods, *of_limits):
         for double, n in Counter(x.id for x in getattr(catalog, kind)).items():
             if n > 1:
                 found.append(f"{kind} {double}: the id is used {n} times; rename one")
-    found += [
-        f"rules {double}: a budget has this id too; rename one, alerts are named by it"
-        for double in {b.id for b in catalog.budgets} & {r.id for r in catalog.rules}
-    ]
-    return found + _of_registries(catalog) + agreement_problems(catalog)
+    return found + limits_problems(catalog) + _of_registries(catalog) + agreement_problems(catalog)
 
 
 def _of_registries(catalog: Catalog) -> list[str]:

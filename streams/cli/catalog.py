@@ -3,10 +3,10 @@
 import asyncio
 import json
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -32,12 +32,10 @@ from streams.cli.screen import console, percent
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog, PublishConflict
 from streams.kafka.client import KafkaClient
-from streams.kafka.ports import append_surely
 from streams.settings import Settings
 from streams.warehouse.client import connect
 from streams.warehouse.usage_pages import count, pages
 from streams.watch.alerts import text
-from streams.watch.catalog_alerts import catalog_age_alerts, price_change_alerts
 
 MOST_ROWS = 40  # of a table for people; --json has all
 BOOTSTRAP = typer.Option(None, help="Kafka, host:port.")
@@ -45,36 +43,13 @@ DATA = typer.Option(None, help="Folder of the stack.")
 verbs = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 
-class Known(NamedTuple):
-    """What is published: the newest version, and when each one was."""
-
-    catalog: Catalog | None
-    sequence: int
-    published: tuple[datetime, ...]
-
-
-async def known(settings: Settings) -> Known:
-    """The published catalog."""
+async def known(settings: Settings) -> Catalog | None:
+    """The published catalog; None: nothing was published yet."""
     kafka = KafkaClient(settings.bootstrap)
     try:
         log = CatalogLog(kafka.log(topics.CATALOG, 0))
         found = log.get(await log.refresh())
-        times = tuple(datetime.fromtimestamp(ms / 1000, UTC) for _, ms in sorted(log.published_ms.items()))
-        return Known(found.catalog if found else None, log.sequence, times)
-    finally:
-        await kafka.close()
-
-
-async def raise_alerts(settings: Settings, alerts: list[dict[str, Any]]) -> None:
-    """Publish records of usage.alerts."""
-    kafka = KafkaClient(settings.bootstrap)
-    try:
-        parts = await kafka.partitions(topics.ALERTS)
-        await kafka.producer()
-        for alert in alerts:
-            key = str(alert["alert_id"]).encode()
-            log = kafka.log(topics.ALERTS, parts[0])
-            await append_surely(log, json.dumps(alert).encode(), [], key=key)
+        return found.catalog if found else None
     finally:
         await kafka.close()
 
@@ -193,7 +168,6 @@ def update_command(
         seen["changes"] = changes(old, new, at)
         return described(at, old, new)
 
-    before = asyncio.run(known(settings))
     confirm = not yes and sys.stdin.isatty()
     try:
         lines, sequence = asyncio.run(
@@ -202,32 +176,13 @@ def update_command(
     except PublishConflict as error:
         typer.echo(f"usage-streams: {error}", err=True)
         raise typer.Exit(1) from error
-    alerts = _tell(
-        settings, before, seen.get("changes", []), None if sequence == before.sequence else sequence, dry_run
-    )
     if as_json:
         rows = [c._asdict() | {"kind": c.kind, "relative": c.relative} for c in seen.get("changes", [])]
-        typer.echo(json.dumps({"changes": rows, "version": sequence, "alerts": alerts}, default=_plain))
+        typer.echo(json.dumps({"changes": rows, "version": sequence}, default=_plain))
         return
     typer.echo("\n".join(lines) or "nothing changes")
-    for alert in alerts:
-        typer.echo(f"alert {alert['state']}: {alert['summary']}")
     if sequence is not None:
         typer.echo(f"published version {sequence}")
-
-
-def _tell(
-    settings: Settings, before: Known, found: list[Change], sequence: int | None, dry_run: bool
-) -> list[dict[str, Any]]:
-    """Raise what the rules of the catalog ask for: its age, and the prices that this update changed."""
-    after = before if sequence is None else asyncio.run(known(settings))
-    rules = after.catalog or Catalog()
-    alerts = list(catalog_age_alerts(rules, after.published, datetime.now(UTC)))
-    if sequence is not None:
-        alerts += price_change_alerts(rules, found, sequence, after.published[-1])
-    if alerts and not dry_run:
-        asyncio.run(raise_alerts(settings, alerts))
-    return alerts
 
 
 def _plain(value: object) -> str:
@@ -250,10 +205,10 @@ def diff_command(
     """
     settings, own, end = find_settings(bootstrap, clickhouse_url, data), read_folder(folder), now()
     found = asyncio.run(known(settings))
-    if found.catalog is None:
+    if found is None:
         raise CatalogError("catalog: nothing is published yet; `usage-streams apply DIR` publishes the first version")
-    candidate = based(own, found.catalog) if base else own
-    simulation = simulated(settings, found.catalog, candidate, end - timedelta(days=days), end)
+    candidate = based(own, found) if base else own
+    simulation = simulated(settings, found, candidate, end - timedelta(days=days), end)
     if as_json:
         typer.echo(json.dumps(_as_json(simulation, days)))
         return
@@ -338,7 +293,7 @@ def show_command(
     if folder is not None:
         catalog = with_base(read_folder(folder))
     else:
-        catalog = asyncio.run(known(find_settings(bootstrap, None, data))).catalog or Catalog()
+        catalog = asyncio.run(known(find_settings(bootstrap, None, data))) or Catalog()
     held = [p for p in in_force(catalog.prices, when) if provider in (None, p.provider)]
     if model is not None:
         held = _meant(catalog, held, model, when)

@@ -17,7 +17,8 @@ from streams.catalog.book import Book, compile_book
 from streams.catalog.models import Catalog
 from streams.kafka.ports import Log, Message, append_surely
 from streams.pipeline.chain import Chain, LogBroken
-from streams.watch.scopes import Scope, scopes_of, watched
+from streams.watch.scopes import Scope
+from streams.watch.watched import scopes_of, watched
 
 log = structlog.get_logger()
 PART_BYTES = 700_000
@@ -32,6 +33,7 @@ class Published:
     catalog: Catalog
     book: Book
     scopes: tuple[Scope, ...]
+    published_ms: int = 0  # when the broker took it
 
 
 class PublishConflict(Exception):
@@ -99,7 +101,8 @@ class CatalogLog:
                 version,
                 catalog,
                 compile_book(catalog, sequence, version),
-                tuple(scopes_of(w.budget for w in watched(catalog).values())),
+                tuple(scopes_of(watched(catalog).values())),
+                self.published_ms[sequence],
             )
         return self._compiled.get(sequence)
 

@@ -132,7 +132,8 @@ class Walk:
                 self.bad[rows[i]] = True
 
     def array(self, rows: Ints, fields: Sequence[Any]) -> bool:
-        """Skip one array of records of each row; False when all are empty. One block without byte size is canonical."""
+        """Skip one array of each row, whose items are values of these types one after the other; False when all are empty.
+        One block without byte size is canonical."""
         left = self.varint(rows)
         wrong = (left < 0) | (left > self.end[rows] - self.pos[rows])
         self.bad[rows[wrong]] = True
@@ -180,6 +181,8 @@ class Walk:
                 return self.optional(inner, rows)
             case {"type": "array", "items": {"fields": fields}}:
                 return self.array(rows, [f["type"] for f in fields])
+            case {"type": "array", "items": inner}:
+                return self.array(rows, [inner])
             case {"type": inner}:
                 return self.value(inner, rows)
             case _:

@@ -10,6 +10,7 @@ import polars as pl
 CONTENT_FREE = 64  # characters of a string inside usage_json; a usage block names things, it does not tell stories
 # No run of that many characters without a quote, no escape: nothing in such a block can be content. Any other is parsed.
 DOUBTFUL = rf'[^"]{{{CONTENT_FREE + 1}}}|\\'
+TOOL_CALL = r"^\S+:[0-9a-f]{8,64}$"  # a name and a digest: no place for arguments, nor for a story
 READ_BLOCK = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal).decode  # money stays as it was written
 WRITE_BLOCK = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -22,7 +23,8 @@ class Bounds:
     quantity: int = 10**12
     string_bytes: int = 256  # of an id, a name, an attribute's key or value
     block_bytes: int = 16 * 1024
-    items: int = 64  # of quantities, of attributes
+    items: int = 64  # of quantities, of attributes, of tool_call_hashes
+    hash_bytes: int = 128  # of a tool call's name and hash
 
 
 Refused = list[tuple[int, str, str]]
@@ -94,6 +96,15 @@ def _rules(frame: pl.DataFrame, bounds: Bounds) -> list[tuple[str, pl.Expr, str]
             amounts = pl.col(name).list.eval(pl.element().struct.field("amount")).list
             rules.append(("negative_quantity", amounts.min() < 0, "a quantity is negative"))
             rules.append(("absurd_quantity", amounts.max() > bounds.quantity, "a quantity is beyond 10^12"))
+    if "tool_call_hashes" in frame.columns and (frame["tool_call_hashes"].list.len() > 0).any():
+        hashes = pl.col("tool_call_hashes").list
+        longest = hashes.eval(pl.element().str.len_bytes()).list.max()
+        alike = hashes.eval(pl.element().str.contains(TOOL_CALL)).list.all()
+        rules += [
+            ("bad_value", hashes.len() > bounds.items, f"tool_call_hashes has more than {bounds.items} items"),
+            ("bad_value", longest > bounds.hash_bytes, f"tool_call_hashes: one is over {bounds.hash_bytes} bytes"),
+            ("bad_value", ~alike, "tool_call_hashes: one is not NAME:HASH, without spaces, the hash in hex"),
+        ]
     return rules
 
 

@@ -39,6 +39,8 @@ def _type_of(kind: Any) -> Any:
             return INSTANT
         case {"type": "array", "items": {"fields": fields}}:
             return pl.List(pl.Struct({f["name"]: _type_of(f["type"]) for f in fields}))
+        case {"type": "array", "items": inner}:
+            return pl.List(_type_of(inner))
         case _:
             return TYPES[kind]
 

@@ -116,6 +116,8 @@ def _kind(field: Any) -> Any:
         case {"type": "array", "items": {"name": name, "fields": [key, value]}}:
             item = msgspec.defstruct(name, [(f["name"], KINDS[f["type"]]) for f in (key, value)], gc=False)
             return list[item] | dict[KINDS[key["type"]], KINDS[value["type"]]]  # type: ignore[valid-type]  # made just above
+        case {"type": "array", "items": str() as item}:
+            return list[KINDS[item]]  # type: ignore[valid-type]  # what the schema says
         case "string" if field["name"] == "usage_json":
             return str | dict[str, Any]
         case kind:
@@ -140,6 +142,8 @@ def _instant(name: str, value: Any) -> int | Refusal | None:
 
 def _column(name: str, kind: Any, values: Sequence[Any]) -> pl.Series:
     if isinstance(kind, pl.List):
+        if not isinstance(kind.inner, pl.Struct):
+            return pl.Series(name, [value or [] for value in values], kind)
         return _lists(name, kind, values)
     if values.count(None) == len(values):
         return pl.Series(name, [None], kind).new_from_index(0, len(values))

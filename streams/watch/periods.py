@@ -2,18 +2,35 @@
 
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from typing import get_args
 from zoneinfo import ZoneInfo
 
 from streams.catalog.calendars import Calendar
-from streams.catalog.limits import Rolling
+from streams.catalog.durations import duration_ms
+from streams.catalog.limits import Rolling, Size
 
-HOUR_MS = 3_600_000
-SIZES = {"1m": 60_000, "5m": 300_000, "1h": HOUR_MS, "24h": 24 * HOUR_MS, "7d": 168 * HOUR_MS}
+MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
+QUARTER_MS = 15 * MINUTE_MS  # local midnight falls on a full quarter of an hour in every zone in use
+SIZES = {size: duration_ms(size) for size in get_args(Size)}
+HOPS = {
+    "1m": 5_000, "5m": 15_000, "30m": MINUTE_MS, "1h": MINUTE_MS, "6h": 5 * MINUTE_MS, "24h": 5 * MINUTE_MS,
+    "3d": HOUR_MS, "7d": HOUR_MS,
+}  # fmt: skip  # each divides those after it, so that slices of the smallest add up to slices of every other
+
+
+def hop_of(size: Size) -> int:
+    """By how much a rolling window of this size moves on, in ms: it is exact at these steps of event time."""
+    return HOPS[size]
 
 
 def size_of(rolling: Rolling) -> int:
     """Length of a rolling window in ms."""
     return SIZES[rolling.size]
+
+
+def edge(clock: int, hop: int) -> int:
+    """Where a rolling window ends as of `clock`: the next full hop, so that the newest events are in it."""
+    return -(-clock // hop) * hop
 
 
 def period_of(calendar: Calendar, at: int) -> tuple[int, int]:
@@ -23,8 +40,7 @@ def period_of(calendar: Calendar, at: int) -> tuple[int, int]:
     """
     if calendar.every == "hour":
         return at - at % HOUR_MS, at - at % HOUR_MS + HOUR_MS  # zones with a half-hour offset still share real hours
-    # Local midnight falls on a full quarter of an hour in every zone in use, so one look-up serves 15 minutes.
-    return _period(calendar.every, calendar.zone, calendar.week_start, at // 900_000)
+    return _period(calendar.every, calendar.zone, calendar.week_start, at // QUARTER_MS)
 
 
 @lru_cache(maxsize=4096)

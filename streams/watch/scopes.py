@@ -1,66 +1,50 @@
-"""Scopes: what a total belongs to. A budget's scope is a predicate over dimensions, expanded once per value of `each`."""
+"""Scopes: what a total belongs to. A predicate over dimensions, expanded once per value of `each`; its canonical key."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from streams.catalog.calendars import Calendar
-from streams.catalog.limits import Budget
-from streams.catalog.models import Catalog
+if TYPE_CHECKING:
+    from streams.catalog.limits import Budget, Split
+
+OTHERS = "*"  # of a split: the values that have no share of their own, and events that do not say
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Events of `tenant` ("*" = each tenant) that have all the values of `where`, one scope per value of `each`."""
+    """Events of `tenant` ("*" = each tenant) that have all the values of `where`, one scope per value of `each`.
+
+    split:        a dimension and the values that have a scope of their own; all others are "*"
+    slice_ms:     grain of time of its totals
+    buckets:      globs: which buckets `tokens` counts; none = all that are tokens
+    measures:     globs: what else is counted, as extras of its totals
+    contributors: dimensions by whose values the causes are named
+    unit:         in which causes are compared
+    above:        only events whose whole input is larger, in tokens
+    """
 
     id: str
     tenant: str
     where: tuple[tuple[str, str], ...]
     each: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """What the watch follows: a budget, or a rule as the budget that it amounts to. `kind` names its alerts."""
-
-    kind: str
-    budget: Budget
+    split: tuple[str, tuple[str, ...]] | None = None
+    slice_ms: int = 60_000
+    buckets: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+    contributors: tuple[str, ...] = ()
+    unit: str = "cost"
+    above: int | None = None
 
     @property
-    def shape(self) -> tuple[object, ...]:
-        """What its windows depend on; when it changes they are filled anew from the ledger."""
-        b = self.budget
-        return scope_of(b), b.unit, b.currency, b.period
+    def names(self) -> tuple[str, ...]:
+        """The dimensions that its keys name after the tenant."""
+        each = tuple(name for name in self.each if name != "tenant_id")
+        return (*each, self.split[0]) if self.split else each
 
 
-def watched(catalog: Catalog) -> dict[str, Watched]:
-    """By id: every budget, and every rule about usage. `unpriced` allows no event of a day without a price, per model.
-
-    Rules about the catalog itself are in watch/catalog_alerts.py.
-    """
-    found = {b.id: Watched("budget", b) for b in catalog.budgets}
-    for rule in (r for r in catalog.rules if r.kind == "unpriced"):
-        budget = Budget(
-            id=rule.id,
-            each=("provider", "model"),
-            unit="unpriced",
-            limit=Decimal(1),
-            period=Calendar(every="day"),
-            thresholds=(Decimal(1),),
-            severity=rule.severity,
-        )
-        found[rule.id] = Watched(rule.kind, budget)
-    return dict(sorted(found.items()))
-
-
-def scope_of(budget: Budget) -> Scope:
-    """The scope of one budget."""
-    return Scope(budget.id, budget.tenant, tuple(sorted(budget.where.items())), tuple(budget.each))
-
-
-def scopes_of(budgets: Iterable[Budget]) -> list[Scope]:
-    """The scopes of budgets, by id."""
-    return [scope_of(b) for b in sorted(budgets, key=lambda b: b.id)]
+def split_of(split: "Split | None") -> tuple[str, tuple[str, ...]] | None:
+    """The dimension of a split and the values that it lists."""
+    return None if split is None else (split.by, tuple(sorted(value for value in split.shares if value != OTHERS)))
 
 
 def key_of(scope: str, tenant: str, values: Iterable[tuple[str, str]]) -> str:
@@ -72,8 +56,15 @@ def key_of(scope: str, tenant: str, values: Iterable[tuple[str, str]]) -> str:
     return "|".join([scope, f"tenant_id={clean(tenant)}", *(f"{name}={clean(value)}" for name, value in values)])
 
 
-def id_and_tenant(key: str) -> tuple[str, str]:
-    """Of a canonical key: which budget or rule, and whose."""
+def rule_of(key: str) -> str:
+    """Of a canonical key: the id of the budget or rule; no id needs an escape."""
+    return key.partition("|")[0]
+
+
+def dimensions_of(key: str) -> dict[str, str]:
+    """Of a canonical key: the value of each dimension that it names, `tenant_id` first."""
+    if "\\" not in key:
+        return dict(part.split("=", 1) for part in key.split("|")[1:])
     parts, part, escaped = [], "", False
     for sign in key:
         if escaped or sign not in "\\|":
@@ -84,4 +75,28 @@ def id_and_tenant(key: str) -> tuple[str, str]:
             parts.append(part)
             part = ""
     parts.append(part)
-    return parts[0], parts[1].removeprefix("tenant_id=")
+    # A name holds neither sign, so the first `=` ends it, also where one in the value lost its escape.
+    return {name: value for name, _, value in (p.partition("=") for p in parts[1:])}
+
+
+def id_and_tenant(key: str) -> tuple[str, str]:
+    """Of a canonical key: which budget or rule, and whose."""
+    return rule_of(key), dimensions_of(key)["tenant_id"]
+
+
+def parent_key(child: Scope, parent: "Budget", dims: Mapping[str, str]) -> str | None:
+    """Key of the parent's scope that a child's belongs to; None where the child says too little or is not part of it.
+
+    dims: of the child's key, see `dimensions_of`
+    """
+    known = {**dict(child.where), **dims}
+    if child.split and known.get(child.split[0]) == OTHERS and not (parent.split and parent.split.by == child.split[0]):
+        del known[child.split[0]]  # many values together are none of the parent's
+    if parent.tenant not in {"*", known["tenant_id"]} or any(known.get(n) != v for n, v in parent.where.items()):
+        return None
+    values = [(name, known.get(name)) for name in parent.each if name != "tenant_id"]
+    if parent.split:
+        value = known.get(parent.split.by)
+        values.append((parent.split.by, value if value in parent.split.shares else None if value is None else OTHERS))
+    found = [(name, value) for name, value in values if value is not None]
+    return key_of(parent.id, known["tenant_id"], found) if len(found) == len(values) else None

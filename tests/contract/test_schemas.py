@@ -12,6 +12,7 @@ import pytest
 from streams.pipeline.decode import Decoder
 from streams.pipeline.encode import Encoder
 from streams.pipeline.frames import Record
+from streams.resources import earlier_schemas
 from tests.support.events import NOW, SCHEMA, event
 
 FOLDER = Path(__file__).parents[2] / "schemas" / "avro"
@@ -19,6 +20,7 @@ RELEASED = {path.name: json.loads(path.read_text()) for path in sorted(FOLDER.gl
 FULL = event(
     1, quantities=[{"bucket": "input_uncached", "amount": 1}], attributes=[{"key": "k", "value": "v"}], iteration=3
 )  # fmt: skip
+NEW = {"tool_call_hashes": ["search:0123456789abcdef"]}
 
 
 def test_a_released_schema_is_never_edited_a_new_version_is_added() -> None:
@@ -32,6 +34,8 @@ def test_a_released_schema_is_never_edited_a_new_version_is_added() -> None:
 @pytest.mark.parametrize("reads", RELEASED)
 @pytest.mark.parametrize("given", [event(1), FULL], ids=["minimal", "full"])
 def test_every_released_schema_reads_what_every_other_wrote(wrote: str, reads: str, given: dict[str, Any]) -> None:
+    known = {field["name"] for field in RELEASED[wrote]["fields"]}
+    given = given | {k: v for k, v in NEW.items() if k in known and given is FULL}
     out = io.BytesIO()
     fastavro.schemaless_writer(out, fastavro.parse_schema(RELEASED[wrote]), given)
 
@@ -39,7 +43,19 @@ def test_every_released_schema_reads_what_every_other_wrote(wrote: str, reads: s
         io.BytesIO(out.getvalue()), fastavro.parse_schema(RELEASED[wrote]), fastavro.parse_schema(RELEASED[reads])
     )
 
-    assert {k: found[k] for k in given if k != "event_time"} == {k: v for k, v in given.items() if k != "event_time"}
+    read = {field["name"] for field in RELEASED[reads]["fields"]} - {"event_time"}
+    assert {k: found[k] for k in given if k in read} == {k: v for k, v in given.items() if k in read}
+
+
+def test_a_producer_of_the_first_version_is_read_by_the_newest() -> None:
+    first = RELEASED["usage_event_1.avsc"]
+    decoder = Decoder(SCHEMA, [json.loads(text) for text in earlier_schemas("usage_event")])
+
+    found = decoder.decode([Record(1, NOW, Encoder(first)(event(1))), Record(2, NOW, Encoder(SCHEMA)(event(2)))])
+
+    assert found.dead == []
+    assert found.frame["event_id"].to_list() == ["e1", "e2"]
+    assert found.frame["tool_call_hashes"].to_list() == [[], []]
 
 
 def evolved() -> Any:
@@ -76,5 +92,7 @@ def test_every_field_says_what_it_is_and_none_could_hold_content(name: str) -> N
         assert not {"prompt", "completion", "message", "messages", "content", "text", "body", "input", "output"} & {
             field["name"]
         }
-        optional = isinstance(field["type"], list) or field["name"] in ("quantities", "attributes")
+        optional = isinstance(field["type"], list) or (
+            isinstance(field["type"], dict) and field["type"]["type"] == "array"
+        )
         assert optional == ("default" in field), f"{field['name']}: a field without default can never be left out"

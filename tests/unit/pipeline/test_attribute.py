@@ -16,7 +16,7 @@ from streams.catalog.registries import MINIMUM, ModelEntry, ProviderKey, Require
 from streams.catalog.registry_frames import APPROVALS, OF_KEY, OF_WORKLOAD
 from streams.pipeline.attribute import ADDED, attribute, refused
 from streams.pipeline.totals import totals
-from streams.watch.scopes import scopes_of
+from streams.watch.watched import scopes_of
 from tests.support.events import DECODER, avro
 from tests.unit.pipeline.test_rate import rated
 

@@ -28,17 +28,23 @@ def oracle(record: Record) -> dict[str, Any] | None:
 
 
 def test_json_and_avro_give_the_same_row() -> None:
-    as_avro = DECODER.decode([avro(1, attributes=[{"key": "k", "value": "v"}], latency_ms=3)]).frame
-    as_json = DECODER.decode([text(1, attributes={"k": "v"}, latency_ms=3)]).frame
+    calls = ["search:0123456789abcdef"] * 2
+    pair = {"key": "k", "value": "v"}
+    as_avro = DECODER.decode([avro(1, attributes=[pair], latency_ms=3, tool_call_hashes=calls)]).frame
+    as_json = DECODER.decode([text(1, attributes={"k": "v"}, latency_ms=3, tool_call_hashes=calls)]).frame
 
     assert as_avro.equals(as_json)
+    assert as_avro["tool_call_hashes"].to_list() == [calls]
 
 
 def in_sized_blocks(record: Record, pairs: list[tuple[str, str]]) -> Record:
-    """The record with its last field, attributes, as one block that says its size: legal, and what some encoders write."""
+    """The record with its last fields, attributes and tool calls, as blocks that say their size: legal, and what some
+    encoders write."""
     items = b"".join(bytes([2 * len(text)]) + text.encode() for pair in pairs for text in pair)
-    value = (record.value or b"")[:-1]  # the closing zero of the empty array
-    return record._replace(value=value + bytes([2 * len(pairs) - 1, 2 * len(items)]) + items + b"\0")
+    calls = bytes([2 * 10]) + b"f:01234567"
+    value = (record.value or b"")[:-2]  # the closing zeros of the empty arrays
+    sized = bytes([2 * len(pairs) - 1, 2 * len(items)]) + items + b"\0" + bytes([1, 2 * len(calls)]) + calls + b"\0"
+    return record._replace(value=value + sized)
 
 
 def test_arrays_in_blocks_with_sizes_are_read_like_any_other() -> None:
@@ -47,6 +53,7 @@ def test_arrays_in_blocks_with_sizes_are_read_like_any_other() -> None:
     assert decoded.dead == []
     assert decoded.frame["event_id"].to_list() == ["e1", "e2", "e3"]
     assert decoded.frame["attributes"][1].to_list() == [{"key": "k", "value": "v"}, {"key": "l", "value": "w"}]
+    assert decoded.frame["tool_call_hashes"].to_list() == [[], ["f:01234567"], []]
 
 
 @pytest.mark.parametrize("timestamp", [-1, 2**63 - 1])
@@ -91,6 +98,11 @@ BAD = {
     "long attribute key": avro(2, attributes=[{"key": "k" * 257, "value": "x"}]),
     "many attributes": avro(2, attributes=[{"key": f"k{i}", "value": "x"} for i in range(65)]),
     "many quantities": avro(2, usage_json=None, quantities=[{"bucket": f"b{i}", "amount": 1} for i in range(65)]),
+    "many tool calls": avro(2, tool_call_hashes=["f:01234567"] * 65),
+    "a long tool call": avro(2, tool_call_hashes=["f" * 112 + ":0123456789abcdef"]),
+    "a story as a tool call": avro(2, tool_call_hashes=["once upon a time:01234567"]),
+    "arguments as a tool call": avro(2, tool_call_hashes=["search:{q:secret}"]),
+    "json: a tool call of null": text(2, tool_call_hashes=[None]),
     "a story as a name": avro(2, error_type="x" * 257),
     "usage_json: a story": avro(2, usage_json="Once upon a time"),
     "usage_json: a story in braces": avro(2, usage_json="{" + "once upon a time " * 10 + "}"),
@@ -256,14 +268,15 @@ FILLED = st.dictionaries(st.sampled_from(sorted(OPTIONAL)), st.none(), max_size=
     )
 )
 PAIRS = st.lists(st.fixed_dictionaries({"key": SHORT, "value": SHORT}), max_size=3)
+CALLS = st.lists(st.from_regex(r"[a-zü]{1,9}:[0-9a-f]{16}", fullmatch=True), max_size=3)
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(FILLED, PAIRS, st.none() | mutation), min_size=1, max_size=12))
+@given(st.lists(st.tuples(FILLED, PAIRS, CALLS, st.none() | mutation), min_size=1, max_size=12))
 def test_columns_hold_what_fastavro_reads_row_by_row(given_: list[Any]) -> None:
     records = []
-    for offset, (filled, pairs, harm) in enumerate(given_):
-        value = bytearray(avro(offset, attributes=pairs, **filled).value or b"")
+    for offset, (filled, pairs, calls, harm) in enumerate(given_):
+        value = bytearray(avro(offset, attributes=pairs, tool_call_hashes=calls, **filled).value or b"")
         if harm:
             how, wish, byte = harm
             at = min(wish, len(value) - 1)
@@ -282,5 +295,5 @@ def test_columns_hold_what_fastavro_reads_row_by_row(given_: list[Any]) -> None:
         slow = oracle(records[row["source_offset"]])
         assert slow is not None
         assert {k: row[k] for k in slow if k != "usage_json"} == {k: v for k, v in slow.items() if k != "usage_json"}
-    untouched = {offset for offset, (_f, _p, harm) in enumerate(given_) if harm is None}
+    untouched = {offset for offset, (*_, harm) in enumerate(given_) if harm is None}
     assert untouched <= set(decoded.frame["source_offset"])

@@ -17,7 +17,8 @@ from streams.pipeline.ledger import read_frame, read_headers
 from streams.pipeline.seen import SeenSet
 from streams.pipeline.settle import settle
 from streams.pipeline.totals import read_totals, split, totals
-from streams.watch.scopes import key_of, scopes_of
+from streams.watch.scopes import key_of
+from streams.watch.watched import scopes_of
 from tests.support.events import DECODER, NOW, avro
 from tests.unit.pipeline.test_rate import NOON, price
 
