@@ -1,6 +1,6 @@
 """The one list of metric names, a sentence each (C21). Pure code returns counts; the shell publishes them here."""
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 EVENTS = Counter("usage_events_total", "Source records that reached the ledger, by what became of them.", ["outcome"])
 LACKING = Counter("usage_attribution_breaches_total", "Rated events that lack a field that they must have; warned of.")
@@ -21,3 +21,15 @@ SEEN_IDS = Gauge("usage_seen_ids", "Ids that are remembered.", ["partition"])
 GAPS = Counter("usage_totals_gaps_total", "Totals messages that did not follow the one before; healed from the ledger.")
 STALE_FETCHES = Counter("usage_stale_fetches_total", "Fetches thrown away since the position moved under them.")
 CATALOG_AGE = Gauge("usage_catalog_age_seconds", "Time since the newest version of the catalog was published.")
+CHECKS = Counter("usage_checks_total", "Questions whether something may be spent, by verdict.", ["verdict"])
+CHECK_SECONDS = Histogram(
+    "usage_check_seconds",
+    "Time to judge and answer one of them, without the network.",
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25),
+)
+CHECK_STALENESS = Gauge(
+    "usage_check_staleness_seconds", "How far behind is what checks know, by partition of totals.", ["partition"]
+)
+DOOR_SCOPES = Gauge("usage_door_scopes", "Scopes whose newest record the API holds in memory.")
+DOOR_REQUESTS = Counter("usage_door_requests_total", "Requests to the API, by status.", ["status"])
+COMMANDS = Counter("usage_commands_total", "Commands that the API appended, by kind.", ["kind"])

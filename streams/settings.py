@@ -41,6 +41,14 @@ class Settings(BaseSettings):
         "", description="id of the source stream, by which a person confirms it when retention took what proves it"
     )
     reprice: bool = Field(True, description="rate again by itself what had no price, when a catalog prices it")
+    api_host: str = Field("127.0.0.1", description="where the API listens; anywhere but loopback it needs tokens")
+    api_port: int = Field(8686, ge=0, le=65535, description="port of the API; 0 = a free one")
+    api_tokens: str = Field("", description="file of tokens for the API (TOML); empty = loopback only, without tokens")
+    api_scopes: int = Field(2_000_000, ge=1, description="scopes that the API keeps in memory at most")
+    link_secret: str = Field(
+        "",
+        description="secret that signs links, `env:NAME` or `file:/path`; the last line signs, all verify; empty = none",
+    )
     metrics_port: int = Field(0, ge=0, description="Prometheus metrics on loopback; 0 = off")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="of our own logs")
 

@@ -14,6 +14,7 @@ from streams.warehouse.client import ask
 from streams.warehouse.insert import LedgerMessage, insert_ledger
 from streams.warehouse.marks import Mark, read_mark, write_mark
 from streams.warehouse.records import insert_records
+from streams.watch.freshness import is_beat
 
 JOIN_BYTES = 16 << 20  # neighbours in one insert, catching up
 
@@ -94,12 +95,11 @@ class RecordWarehouse:
         """Store what came, and the hole before it; twice is harmless, a row is keyed by its place in the topic."""
         begin, _ = await self.log.bounds()  # compaction and deletion leave holes that nobody can fill
         messages = [m async for m in since(self.log, max(begin, self.at + 1), records)]
-        if not messages:
-            return
-        await ask(insert_records, self.client, self.topic, self.partition, messages)
-        self.at = messages[-1].offset
-        mark = Mark(self.topic, self.partition, self.at)
-        await ask(write_mark, self.client, mark)
+        if rows := [m for m in messages if not is_beat(m.key)]:
+            await ask(insert_records, self.client, self.topic, self.partition, rows)
+            await ask(write_mark, self.client, Mark(self.topic, self.partition, messages[-1].offset))
+        if messages:  # heartbeats alone are not worth a mark: they are read again after a restart
+            self.at = messages[-1].offset
 
 
 Insert = Callable[[Client, str, int, Sequence[Message], int], None]

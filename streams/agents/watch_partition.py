@@ -1,7 +1,7 @@
 """The watch of one partition of totals: the protocol around `streams.watch.state`, over ports, without Faust.
 
 Order, rule 5: alerts and enforcements acknowledged → budgets acknowledged → state message. Killed between: the next owner folds
-usage.state, reads the totals above its mark again and publishes the same alerts under the same (alert_id, revision), which readers drop.
+usage.state, reads the totals above its mark again and publishes the same records under the same ids, which readers drop.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import polars as pl
 import structlog
 
 from streams import metrics
+from streams.agents.heartbeat import Heartbeat
 from streams.agents.meter_partition import Catalogs as MeterCatalogs
 from streams.agents.meter_partition import in_thread
 from streams.kafka import snapshots
@@ -27,7 +28,7 @@ from streams.pipeline.ledger import read_frame
 from streams.pipeline.totals import ADJUSTED, partition_of, read_totals, totals
 from streams.watch.alerts import Cause
 from streams.watch.commands import BadCommand, read_command
-from streams.watch.freshness import beat_key, beat_record, is_beat
+from streams.watch.freshness import is_beat
 from streams.watch.scopes import Scope, rule_of
 from streams.watch.state import Effects, WatchState
 from streams.watch.windows import Delta
@@ -36,7 +37,6 @@ log = structlog.get_logger()
 SNAPSHOT_MESSAGES = 500
 STATE_SECONDS = 1.0
 TICK_SECONDS = 10.0
-BEAT_SECONDS = 0.5
 SMALL = 20_000  # of a payload; what is larger is read off the event loop
 
 
@@ -81,9 +81,9 @@ class WatchPartition:
     saved_at: float = 0.0
     ticked_at: float = 0.0
     gaps: int = 0
-    seen: tuple[int, int] | None = None  # a moment, and the end of the totals then
-    beat_at: float = 0.0
     copied: int = -1  # the last offset of usage.commands that we appended to the totals
+    at_ms: int = 0  # when the broker took that last message
+    heartbeat: Heartbeat | None = None
 
     @classmethod
     async def open(cls, ports: WatchPorts) -> "WatchPartition":
@@ -141,7 +141,7 @@ class WatchPartition:
         found = Effects()
         for message in messages:
             found.include(await self._take(message))
-            self.at = message.offset
+            self.at, self.at_ms = message.offset, message.timestamp
         await self._publish(found)
 
     async def _publish(self, found: Effects) -> None:
@@ -272,19 +272,11 @@ class WatchPartition:
         await append_surely(self.ports.totals, b"", headers)  # taken when it comes back, in its place among the others
 
     async def _beat(self) -> None:
-        """Tell who asks how far we are: everything that the broker had of our totals at `seen` is in the records before."""
-        if self.seen is None:
-            now = self.ports.monotonic()
-            if now - self.beat_at < BEAT_SECONDS:
-                return
-            seen = self.ports.now_ms()
-            _, end = await self.ports.totals.bounds()
-            self.seen, self.beat_at = (seen, end), now
-        seen, end = self.seen
-        if self.at + 1 >= end:
-            self.seen = None
-            beat = beat_record(self.ports.partition, self.state.clock, seen)
-            await append_surely(self.ports.budgets, beat, [], key=beat_key(self.ports.partition))
+        """Vouch for what is published: checks know by it how old their knowledge is."""
+        if self.heartbeat is None:
+            p = self.ports
+            self.heartbeat = Heartbeat(p.partition, p.totals, p.budgets, p.now_ms, p.monotonic)
+        await self.heartbeat.beat(self.at, self.at_ms, self.state.clock)
 
     async def _save(self) -> None:
         now = self.ports.monotonic()

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
+
+import msgspec
 
 from streams.catalog.models import Catalog
 
@@ -19,6 +22,13 @@ def dump(catalog: Catalog) -> bytes:
 def load(body: bytes) -> Catalog:
     """The catalog that `dump` wrote."""
     return Catalog.model_validate_json(body)
+
+
+def load_sections(body: bytes, names: Iterable[str]) -> Catalog:
+    """The same of these sections alone; the others are not even looked at."""
+    found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    wanted = {name: found[name] for name in names if name in found}
+    return Catalog.model_validate_json(msgspec.json.encode(wanted))
 
 
 def version_of(body: bytes) -> str:

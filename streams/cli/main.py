@@ -30,6 +30,8 @@ VERBS = (
     "migrate",
     "topics",
     "worker",
+    "api",
+    "check",
     "tail",
     "rerate",
     "alerts",

@@ -4,6 +4,7 @@ import getpass
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -21,20 +22,36 @@ def stages_of(text: str) -> list[str]:
 
 
 def find_settings(
-    bootstrap: str | None = None, clickhouse_url: str | None = None, data: Path | None = None
+    bootstrap: str | None = None, clickhouse_url: str | None = None, data: Path | None = None, **given: object
 ) -> Settings:
-    """Settings of the stack that commands talk to."""
-    folder = data or Path(os.environ.get("USAGE_STREAMS_DATA", ".usage-streams"))
-    found: dict[str, str] = {}
-    if (folder / STACK).is_file():
-        found = json.loads((folder / STACK).read_text())
+    """Settings of the stack that commands talk to; what is `given` besides wins as a flag does."""
+    folder = data or folder_of()
+    found = stack_of(folder)
 
     def pick(flag: str | None, name: str) -> str | None:
         return flag or os.environ.get(f"USAGE_STREAMS_{name.upper()}") or found.get(name)
 
     return load_settings(
-        bootstrap=pick(bootstrap, "bootstrap"), clickhouse_url=pick(clickhouse_url, "clickhouse_url"), data=folder
+        bootstrap=pick(bootstrap, "bootstrap"),
+        clickhouse_url=pick(clickhouse_url, "clickhouse_url"),
+        data=folder,
+        **given,
     )
+
+
+def folder_of() -> Path:
+    """The folder of the stack here, unless a flag names another."""
+    return Path(os.environ.get("USAGE_STREAMS_DATA", ".usage-streams"))
+
+
+def stack_of(folder: Path) -> dict[str, Any]:
+    """What the stack of a folder says of itself; empty when none runs there."""
+    return dict(json.loads((folder / STACK).read_text())) if (folder / STACK).is_file() else {}
+
+
+def find_api(data: Path | None = None) -> str:
+    """Where the API of the stack is reached: by USAGE_STREAMS_API_URL, else as the stack says; empty when there is none."""
+    return os.environ.get("USAGE_STREAMS_API_URL") or str(stack_of(data or folder_of()).get("api_url", ""))
 
 
 def user() -> str:

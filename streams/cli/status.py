@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import typer
+import urllib3
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.console import Console
 from rich.table import Table
 
-from streams.cli.running import STACK, find_settings
+from streams.cli.running import STACK, find_api, find_settings
 from streams.cli.screen import console
 from streams.jobs.conservation import accounts, conservation
 from streams.kafka import topics
@@ -47,6 +48,18 @@ def memory_of(folder: Path) -> dict[str, int]:
     return memory(pids)
 
 
+def api_state(folder: Path) -> dict[str, Any]:
+    """Where the API is and why it is not ready, if it is not; empty when the stack has none."""
+    url = find_api(folder)
+    if not url:
+        return {}
+    try:
+        said = urllib3.request("GET", f"{url}/readyz", timeout=2.0, retries=False).json()
+        return {"url": url, "ready": said["ready"], "reasons": said["reasons"]}
+    except (urllib3.exceptions.HTTPError, ValueError, KeyError) as error:
+        return {"url": url, "ready": False, "reasons": [f"does not answer ({type(error).__name__})"]}
+
+
 async def look(settings: Settings) -> dict[str, Any]:
     """Everything that `status` says, as one value."""
     kafka = KafkaClient(settings.bootstrap)
@@ -68,6 +81,7 @@ async def look(settings: Settings) -> dict[str, Any]:
         "partitions": partitions,
         "memory_mib": {**memory, "total": sum(memory.values())} if memory else {},
         "warehouse": problem or "ok",
+        "api": api_state(settings.data),
         "open_run": runs.open.run_id if runs.open else None,
     }
 
@@ -92,6 +106,8 @@ def show(found: dict[str, Any], console: Console) -> None:
             f"run {found['open_run']} is open; if nobody is at it, `usage-streams rerate --resume` finishes it",
             style="yellow",
         )
+    if api := found["api"]:
+        console.print(f"api {api['url']} " + ("ready" if api["ready"] else f"not ready: {'; '.join(api['reasons'])}"))
     if found["memory_mib"]:
         console.print("memory " + ", ".join(f"{k} {v:,} {MIB}" for k, v in found["memory_mib"].items()))
 

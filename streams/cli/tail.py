@@ -12,11 +12,13 @@ from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.ports import Message
 from streams.settings import Settings
+from streams.watch.freshness import is_beat
 
 KINDS = {
     "alerts": topics.ALERTS,
     "budgets": topics.BUDGETS,
     "dead": topics.DEAD,
+    "enforcements": topics.ENFORCEMENTS,
     "ledger": topics.RATED,
     "runs": topics.RUNS,
     "commands": topics.COMMANDS,
@@ -60,11 +62,12 @@ async def tail(settings: Settings, kind: str, follow: bool) -> None:
                 begin, end = await log.bounds()
                 messages = log.read(max(begin, at[partition]), end)
                 if kind == "budgets" and not at[partition]:
-                    for line in newest([line_of(kind, partition, m) async for m in messages]):
+                    for line in newest([line_of(kind, partition, m) async for m in messages if not is_beat(m.key)]):
                         typer.echo(line)
                 else:
                     async for message in messages:
-                        typer.echo(line_of(kind, partition, message))
+                        if not is_beat(message.key):
+                            typer.echo(line_of(kind, partition, message))
                 at[partition] = end
             if not follow:
                 return

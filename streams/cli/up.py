@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,7 @@ from streams.outside import Away
 from streams.settings import STAGES, load_settings
 
 DATA = Path(os.environ.get("USAGE_STREAMS_DATA", ".usage-streams"))
+Maker = Callable[[str, str], tuple[Sequence[str], Mapping[str, str]]]
 READY_SECONDS = 600  # the first start downloads
 _behind: list[subprocess.Popen[bytes]] = []  # outlive this process on purpose; kept so that nobody warns of it
 
@@ -30,10 +32,11 @@ class NotUp(Exception):
     """The stack did not come up; the message holds the end of its log."""
 
 
-def run_stack(folder: Path, stages: Sequence[str]) -> int:
+def run_stack(folder: Path, stages: Sequence[str], with_api: bool = False) -> int:
     """Hold the folder, run until SIGINT or SIGTERM. Exit code."""
     from streams.embedded.jars import JarsUnusable
     from streams.embedded.java import NoJava
+    from streams.embedded.ports import free_port
     from streams.embedded.process import ChildDied
     from streams.embedded.stack import Held, Stack, hold
     from streams.warehouse.migrate import MigrationError
@@ -41,6 +44,10 @@ def run_stack(folder: Path, stages: Sequence[str]) -> int:
     def make(stage: str, bootstrap: str, url: str) -> tuple[Sequence[str], Mapping[str, str]]:
         settings = load_settings(bootstrap=bootstrap, clickhouse_url=url, data=folder, worker_id="local")
         return stage_command(stage), environment_of(settings)
+
+    def make_api(port: int, bootstrap: str, url: str) -> tuple[Sequence[str], Mapping[str, str]]:
+        settings = load_settings(bootstrap=bootstrap, clickhouse_url=url, data=folder, api_port=port)
+        return [sys.executable, "-m", "streams.cli.main", "api"], environment_of(settings)
 
     def ready(bootstrap: str, url: str) -> None:
         from streams.warehouse.client import connect
@@ -52,16 +59,22 @@ def run_stack(folder: Path, stages: Sequence[str]) -> int:
     asked: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _: asked.append(n))
-    makers = {stage: (lambda b, u, s=stage: make(s, b, u)) for stage in stages}
+    makers: dict[str, Maker] = {stage: partial(make, stage) for stage in stages}
+    addresses = dict[str, str]()
+    if with_api:
+        port = free_port(load_settings().api_port)
+        makers["api"] = partial(make_api, port)
+        addresses["api_url"] = f"http://127.0.0.1:{port}"
     try:
         with hold(folder):
-            stack = Stack(folder, makers, ready, say=lambda line: typer.echo(line, err=True))
+            stack = Stack(folder, makers, ready, lambda line: typer.echo(line, err=True), addresses)
             started = time.monotonic()
             try:
                 stack.start()
                 typer.echo(
                     f"up in {time.monotonic() - started:.1f} s: kafka {stack.bootstrap}, clickhouse"
-                    f" {stack.clickhouse_url}, stages {', '.join(stages)}; data in {folder}; Ctrl-C stops everything"
+                    f" {stack.clickhouse_url}, stages {', '.join(stages)}{api_of(addresses)}; data in {folder}; Ctrl-C"
+                    " stops everything"
                 )
                 while not asked:
                     stack.watch()
@@ -78,15 +91,24 @@ def run_stack(folder: Path, stages: Sequence[str]) -> int:
     return 0
 
 
-def bring_up(folder: Path, stages: Sequence[str] = STAGES) -> bool:
-    """A stack on `folder`, started behind unless one runs there; True if this call started it. Raises NotUp."""
+def api_of(found: Mapping[str, str]) -> str:
+    """What is said of the API, if there is one."""
+    return f", api {found['api_url']}" if "api_url" in found else ""
+
+
+def bring_up(folder: Path, stages: Sequence[str] = STAGES, with_api: bool | None = None) -> bool:
+    """A stack on `folder`, started behind unless one runs there; True if this call started it. Raises NotUp.
+
+    with_api: None starts it beside stages
+    """
     if pid_of(folder):
         return False
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "up.log"
+    path, command = folder / "up.log", [sys.executable, "-m", "streams.cli.main"]
+    api = bool(stages) if with_api is None else with_api
     with path.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streams.cli.main", "up", "--data", str(folder), "--stages", ",".join(stages)],
+            [*command, "up", "--data", str(folder), "--stages", ",".join(stages), "--api" if api else "--no-api"],
             stdout=out,
             stderr=out,
             start_new_session=True,
@@ -141,21 +163,23 @@ def register(app: typer.Typer) -> None:
             help="Folder of all that is kept; stack.json there has the ports, free ones where 9092 or 8123 are taken.",
         ),
         stages: str = typer.Option(",".join(STAGES), help="Stages to run, comma separated; empty for none."),
+        api: bool | None = typer.Option(None, "--api/--no-api", help="The HTTP API too; by default beside stages."),
         detach: bool = typer.Option(False, "--detach", "-d", help="Return once it is up; `down` stops it."),
     ) -> None:
-        """Run Kafka, the ClickHouse engine and the worker here. Example: [bold]usage-streams up --data /tmp/usage[/bold]"""
+        """Run Kafka, the ClickHouse engine, the stages and the API. Example: [bold]usage-streams up --data /tmp/u[/bold]"""
         names = stages_of(stages)
         if not detach:
-            raise typer.Exit(run_stack(data, names))
+            raise typer.Exit(run_stack(data, names, bool(names) if api is None else api))
         try:
-            started = bring_up(data, names)
+            started = bring_up(data, names, api)
         except NotUp as error:
             typer.echo(f"usage-streams: {error}", err=True)
             raise typer.Exit(2) from error
         found = json.loads((data / STACK).read_text())
         where = "" if data == DATA else f" --data {data}"
         typer.echo(
-            f"{'up' if started else 'was up already'}: kafka {found['bootstrap']}, clickhouse {found['clickhouse_url']};"
+            f"{'up' if started else 'was up already'}: kafka {found['bootstrap']}, clickhouse {found['clickhouse_url']}"
+            f"{api_of(found)};"
             f" data and logs in {data}; `usage-streams down{where}` stops it"
         )
 

@@ -58,7 +58,10 @@ def memory(pids: Mapping[str, int]) -> dict[str, int]:
 
 
 class Stack:
-    """Children in the order of their start. `prepare(bootstrap, url)` makes topics and tables between engine and stages."""
+    """Children in the order of their start. `prepare(bootstrap, url)` makes topics and tables between engine and stages.
+
+    addresses: what else stack.json says, such as where a door listens
+    """
 
     def __init__(
         self,
@@ -66,7 +69,9 @@ class Stack:
         stages: Mapping[str, Callable[[str, str], tuple[Sequence[str], Mapping[str, str]]]],
         prepare: Callable[[str, str], None],
         say: Say,
+        addresses: Mapping[str, str] | None = None,
     ) -> None:
+        self._addresses = dict(addresses or {})
         self.folder, self._stages, self._prepare, self._say = folder.resolve(), stages, prepare, say
         self.children: list[Child] = []
         self.bootstrap = self.clickhouse_url = ""
@@ -97,7 +102,7 @@ class Stack:
 
     def _write(self) -> None:
         pids = {"up": os.getpid(), **{c.name: c.pid for c in self.children}}
-        found = {"bootstrap": self.bootstrap, "clickhouse_url": self.clickhouse_url, "pids": pids}
+        found = {"bootstrap": self.bootstrap, "clickhouse_url": self.clickhouse_url, **self._addresses, "pids": pids}
         fresh = self.folder / f"{STACK}.new"
         fresh.write_text(json.dumps(found, indent=1))
         fresh.replace(self.folder / STACK)

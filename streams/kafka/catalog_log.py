@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -47,7 +48,7 @@ class CatalogLog:
         self._log = log
         self._chain = Chain(mark=0)
         self._parts: dict[str, bytes] = {}
-        self._bodies: dict[int, tuple[str, bytes]] = {}
+        self._versions: dict[int, tuple[str, list[str]]] = {}  # sequence -> content address, digests of its parts
         self._compiled: dict[int, Published] = {}
         self.streams: dict[str, str] = {}
         self.published_ms: dict[int, int] = {}  # sequence -> when the broker took that version
@@ -83,19 +84,26 @@ class CatalogLog:
             self.streams.setdefault(headers["topic"].decode(), value.decode())  # the first one counts
         elif counted:
             manifest = json.loads(value)
-            body = zlib.decompress(b"".join(self._parts[digest] for digest in manifest["parts"]))
-            self._bodies[sequence] = manifest["version"], body
+            self._versions[sequence] = manifest["version"], manifest["parts"]
             self.published_ms[sequence] = message.timestamp
             self.signed[sequence] = manifest.get("by", ""), manifest.get("reason", "")
 
     def catalog(self, sequence: int) -> Catalog | None:
         """What that version says, not compiled; None when this log does not hold it yet."""
-        return wire.load(self._bodies[sequence][1]) if sequence in self._bodies else None
+        return wire.load(self._body(sequence)) if sequence in self._versions else None
+
+    def sections(self, sequence: int, names: Iterable[str]) -> Catalog | None:
+        """The same, of these sections alone: whoever rates nothing need not read thousands of prices."""
+        return wire.load_sections(self._body(sequence), names) if sequence in self._versions else None
+
+    def _body(self, sequence: int) -> bytes:
+        _, digests = self._versions[sequence]
+        return zlib.decompress(b"".join(self._parts[digest] for digest in digests))
 
     def get(self, sequence: int) -> Published | None:
         """That version, compiled once; None when this log does not hold it yet."""
         if sequence not in self._compiled and (catalog := self.catalog(sequence)):
-            version = self._bodies[sequence][0]
+            version = self._versions[sequence][0]
             self._compiled[sequence] = Published(
                 sequence,
                 version,
@@ -124,7 +132,7 @@ class CatalogLog:
         base = self.sequence if expected is None else expected
         body = wire.dump(catalog)
         version = wire.version_of(body)
-        if base in self._bodies and self._bodies[base][0] == version:
+        if base in self._versions and self._versions[base][0] == version:
             return base
         packed = zlib.compress(body, 6)
         parts = [packed[i : i + PART_BYTES] for i in range(0, len(packed), PART_BYTES)]
@@ -135,7 +143,7 @@ class CatalogLog:
         manifest = json.dumps({"version": version, "parts": digests, "by": by, "reason": reason}).encode()
         await append_surely(self._log, manifest, [("kind", b"manifest"), ("sequence", str(base + 1).encode())])
         await self.refresh()
-        if self._bodies.get(base + 1, ("", b""))[0] != version:
+        if self._versions.get(base + 1, ("", []))[0] != version:
             raise PublishConflict(f"catalog: version {base + 1} was published by somebody else; look at the plan again")
         return base + 1
 

@@ -1,0 +1,128 @@
+"""Routes by which people act: each appends one command to usage.commands, signed by whoever asked, and answers 202.
+
+The watch takes a command within a second; `GET` shows what became of it. A token that is limited acts on its own scopes alone.
+"""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import Field
+
+from streams.catalog.alerting import Matcher
+from streams.catalog.decided import Decided
+from streams.catalog.limits import Id, Moment
+from streams.doors.auth import Principal
+from streams.doors.door import Door
+from streams.doors.problems import Problem
+from streams.doors.records import alert_of
+from streams.watch.commands import Acknowledge, Annotate, EndSilence, Silence, StartSilence
+from streams.watch.silences import match_of
+
+Text = Annotated[str, Field(max_length=1024)]
+Told = dict[str, Any]
+
+
+class Note(Decided):
+    """What somebody says about what they do."""
+
+    note: Text = ""
+
+
+class NewSilence(Decided):
+    """See `[[silences]]` of the catalog; id and starts are made where they are not given."""
+
+    id: Id | None = None
+    match: Matcher = Matcher()
+    starts: Moment | None = None
+    ends: Moment
+    reason: str = Field(min_length=1, max_length=512)
+
+
+class NewAnnotation(Decided):
+    """Something happened that may explain a figure."""
+
+    type: Literal["deploy", "prompt_version", "incident", "other"]
+    text: str = Field(min_length=1, max_length=1024)
+    at: Moment | None = Field(None, description="when it happened; none: now")
+    match: Matcher = Matcher()
+    link: Text = ""
+
+
+def routes(door: Door) -> APIRouter:
+    """Of acts."""
+    router = APIRouter(tags=["acts"])
+    view, send = door.view, door.sender.send
+    Operator = Annotated[Principal, Depends(door.allows("operate"))]
+
+    @router.post("/v1/alerts/{alert_id}/ack", status_code=202)
+    async def acknowledge(alert_id: str, principal: Operator, said: Note | None = None) -> Told:
+        """Take an alert on: nobody is reminded or called after that."""
+        return await acknowledge_as(door, alert_id, principal, principal.name, said.note if said else "")
+
+    @router.post("/v1/silences", status_code=202)
+    async def silence(asked: NewSilence, principal: Operator) -> Told:
+        """Tell nobody of the alerts that match, for a while; they are recorded all the same."""
+        now = datetime.now(UTC)
+        starts = asked.starts or now
+        if asked.ends <= starts or asked.ends <= now:
+            raise Problem(422, f"ends: {asked.ends.isoformat()} is over, or not after starts; give a later moment")
+        _own_match(asked.match, principal)
+        name = asked.id or f"s-{uuid.uuid4().hex[:12]}"
+        if name in view.commands.silences:
+            raise Problem(409, f"silence {name}: is there already; take another id, or none")
+        found = Silence(name, starts, asked.ends, asked.reason, match_of(asked.match))
+        return {"silence_id": name, **await send(StartSilence(silence=found, **signed(principal)))}
+
+    @router.delete("/v1/silences/{silence_id}", status_code=202)
+    async def unsilence(silence_id: str, principal: Operator) -> Told:
+        """End a silence before its time; one of the catalog ends there."""
+        known = view.commands.silences.get(silence_id)
+        if known is None or not principal.sees(known.silence.match.tenant, known.silence.match.where):
+            raise Problem(
+                404, f"silence {silence_id}: nobody asked for it here; one of the catalog is ended by `apply`"
+            )
+        return {"silence_id": silence_id, **await send(EndSilence(silence_id=silence_id, **signed(principal)))}
+
+    @router.post("/v1/annotations", status_code=202)
+    async def annotate(asked: NewAnnotation, principal: Operator) -> Told:
+        """Post a deploy, a prompt version or an incident, to stand beside the alerts that it may explain."""
+        _own_match(asked.match, principal)
+        name = f"a-{uuid.uuid4().hex[:12]}"
+        command = Annotate(
+            annotation_id=name,
+            type=asked.type,
+            text=asked.text,
+            moment=asked.at or datetime.now(UTC),
+            match=match_of(asked.match),
+            link=asked.link,
+            **signed(principal),
+        )
+        return {"annotation_id": name, **await send(command)}
+
+    return router
+
+
+async def acknowledge_as(door: Door, alert_id: str, principal: Principal, by: str, note: str) -> Told:
+    """Problem 404 where there is none, 409 where it is over."""
+    record = alert_of(door.view, alert_id, principal)
+    if record["state"] == "resolved":
+        raise Problem(409, f"alert {alert_id}: is resolved; there is nothing to acknowledge")
+    command = Acknowledge(alert_id=alert_id, note=note, scope=record["scope"], **signed(by))
+    return {"alert_id": alert_id, **await door.sender.send(command)}
+
+
+def signed(by: Principal | str) -> Told:
+    """The fields that every command has: its id, when, and who asked for it."""
+    return {
+        "command_id": uuid.uuid4().hex,
+        "at": datetime.now(UTC),
+        "by": by if isinstance(by, str) else by.name,
+    }
+
+
+def _own_match(match: Matcher, principal: Principal) -> None:
+    """A limited token may match its own scopes alone. Problem 403 says how to write that."""
+    if principal.is_limited and not principal.sees(match.tenant, match.where):
+        raise Problem(403, f"match: this token is for {principal.allowed()}; write tenant and where of match so")

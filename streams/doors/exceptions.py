@@ -1,0 +1,125 @@
+"""Routes of exceptions: ask for more than a budget allows, decide, revoke. Nothing counts before somebody has approved it."""
+
+import uuid
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from pydantic import Field
+
+from streams.catalog.decided import Decided
+from streams.catalog.dimensions import Dimension
+from streams.catalog.limits import Id, Moment
+from streams.catalog.money import Money
+from streams.doors.acts import Note, Text, Told, signed
+from streams.doors.auth import LOOPBACK, Principal
+from streams.doors.door import Door
+from streams.doors.problems import Problem
+from streams.doors.records import case_of
+from streams.watch.commands import Decide, Request, Revoke
+from streams.watch.coverage import TENANT, Cover
+
+
+class NewException(Decided):
+    """More than a budget allows, for a while: what `[[exceptions]]` of the catalog say, before somebody approves it."""
+
+    budget: Id
+    tenant: str | None = None
+    where: dict[Dimension, str] = Field(default_factory=dict, description="the scope's values of `each`")
+    extra: Money = Field(description="added to the limit")
+    justification: str = Field(min_length=1, max_length=1024)
+    workload_class: str = Field("", max_length=128)
+    tier: str = Field("", max_length=128)
+    starts: Moment | None = Field(None, description="none: once it is approved")
+    expires: Moment
+    reason_ends: Moment | None = None
+    review: Moment | None = None
+
+
+class Decision(Decided):
+    """What an approver says."""
+
+    approved: bool
+    note: Text = ""
+
+
+def routes(door: Door) -> APIRouter:
+    """Of exceptions."""
+    router = APIRouter(tags=["exceptions"])
+    view, send = door.view, door.sender.send
+    Operator = Annotated[Principal, Depends(door.allows("operate"))]
+    Approver = Annotated[Principal, Depends(door.allows("approve"))]
+
+    @router.post("/v1/exceptions", status_code=202)
+    async def request(asked: NewException, principal: Operator) -> Told:
+        """Ask for more than a budget allows; it counts once somebody with the role `approve` has approved it."""
+        dims = principal.confined(asked.where | ({TENANT: asked.tenant} if asked.tenant else {}))
+        tenant = dims.pop(TENANT, None)
+        if tenant is None:
+            raise Problem(422, "tenant: is missing; say whose budget it is")
+        cover = _budget(door, asked.budget, tenant, dims)
+        if asked.expires <= max(asked.starts or asked.expires.min.replace(tzinfo=UTC), datetime.now(UTC)):
+            raise Problem(
+                422, f"expires: {asked.expires.isoformat()} is over, or not after starts; give a later moment"
+            )
+        if not asked.extra:
+            raise Problem(422, "extra: is 0; say how much more is needed")
+        name = f"x-{uuid.uuid4().hex[:12]}"
+        command = Request(
+            request_id=name,
+            budget=cover.id,
+            tenant=tenant,
+            where=dims,
+            extra=asked.extra,
+            justification=asked.justification,
+            workload_class=asked.workload_class,
+            tier=asked.tier,
+            starts=asked.starts,
+            expires=asked.expires,
+            reason_ends=asked.reason_ends,
+            review=asked.review,
+            **signed(principal),
+        )
+        return {"request_id": name, **await send(command)}
+
+    @router.post("/v1/exceptions/{request_id}/decide", status_code=202)
+    async def decide(request_id: str, asked: Decision, principal: Approver) -> Told:
+        """Approve or deny what was requested; the first decision counts, and nobody decides what they asked for."""
+        return await decide_as(door, request_id, principal, principal.name, asked.approved, asked.note)
+
+    @router.post("/v1/exceptions/{request_id}/revoke", status_code=202)
+    async def revoke(request_id: str, principal: Approver, said: Note | None = None) -> Told:
+        """End an approved exception before it expires."""
+        case = case_of(view, request_id, principal)
+        if case.state != "approved":
+            raise Problem(409, f"exception {request_id}: is {case.state}; only one that is approved can be revoked")
+        note = said.note if said else ""
+        return await send(Revoke(request_id=request_id, note=note, **signed(principal)))
+
+    return router
+
+
+async def decide_as(door: Door, request_id: str, principal: Principal, by: str, approved: bool, note: str) -> Told:
+    """Problem 404 where nothing was requested, 409 where it was decided, 403 where `by` asked for it."""
+    case = case_of(door.view, request_id, principal)
+    if case.decision is not None:
+        raise Problem(409, f"exception {request_id}: was {case.state} by {case.decision.approver}; ask for a new one")
+    if case.request.by == by != LOOPBACK.name:
+        raise Problem(403, f"exception {request_id}: {by} asked for it; somebody else must decide")
+    command = Decide(request_id=request_id, approved=approved, approver=by, note=note, **signed(by))
+    return {"request_id": request_id, **await door.sender.send(command)}
+
+
+def _budget(door: Door, name: str, tenant: str, dims: dict[str, str]) -> Cover:
+    """The budget of an exception. Problem 422 where there is none, or not for such a scope."""
+    cover = door.view.coverage.covers.get(name)
+    if cover is None or cover.kind != "budget":
+        raise Problem(422, f"budget {name}: there is none; GET /v1/budgets lists them")
+    if cover.tenant not in {"*", tenant}:
+        raise Problem(422, f"tenant {tenant}: budget {name} is of {cover.tenant}; name that")
+    known = {*cover.each, *(n for n, _ in cover.where)}
+    if unknown := sorted({*dims} - known):
+        raise Problem(
+            422, f"where {unknown[0]}: budget {name} has no scopes by it; take {', '.join(sorted(known)) or 'none'}"
+        )
+    return cover

@@ -1,0 +1,185 @@
+"""Routes that read: budgets, alerts, enforcements, exceptions. Each shows what the asker's token may see."""
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Response
+
+from streams.catalog.limits import Severity
+from streams.doors.auth import Principal
+from streams.doors.door import Door
+from streams.doors.problems import Problem
+from streams.doors.view import DECODE, View, dimensions_in
+from streams.watch.alerts import instant
+from streams.watch.commands import Case, Decided, plain
+from streams.watch.coverage import TENANT, parse_key
+from streams.watch.standing import Standing
+
+SLICE = 500  # records at once, then checks get their turn
+MOST = 1_000
+JSON = "application/json"
+Verdict = Literal["allow", "warn", "require_approval", "stop"]
+Limit = Annotated[int, Query(ge=1, le=MOST, description="records at most")]
+ENCODE = msgspec.json.Encoder().encode
+
+
+def routes(door: Door) -> APIRouter:
+    """Of records."""
+    router = APIRouter(tags=["records"])
+    view = door.view
+    Reader = Annotated[Principal, Depends(door.allows("read"))]
+
+    @router.get("/v1/budgets", response_class=Response)
+    async def budgets(
+        principal: Reader,
+        tenant: str | None = None,
+        budget: str | None = None,
+        verdict: Verdict | None = None,
+        limit: Limit = 100,
+        after: Annotated[str | None, Query(description="the last scope of the page before")] = None,
+    ) -> Response:
+        """What is used and left of each scope, as the watch last published it; `next` is the `after` of the next page."""
+        found, skipping = list[dict[str, Any]](), after is not None
+        for i, scope in enumerate(view.scopes(f"{budget}|" if budget else "")):
+            if i % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            if skipping:
+                skipping = scope != after
+                continue
+            standing = view.standing(scope)
+            if standing is None or (tenant or standing.tenant_id) != standing.tenant_id:
+                continue
+            if (verdict or standing.verdict) != standing.verdict or not _sees(principal, scope, view):
+                continue
+            found.append(_shown(scope, standing))
+            if len(found) == limit:
+                break
+        if skipping:
+            raise Problem(400, f"after {after}: is no scope that is known any more; begin again without it")
+        return _json({"budgets": found, "next": found[-1]["scope"] if len(found) == limit else None})
+
+    @router.get("/v1/alerts", response_class=Response)
+    async def alerts(
+        principal: Reader,
+        state: Literal["pending", "firing", "acknowledged", "resolved"] | None = None,
+        severity: Severity | None = None,
+        tenant: str | None = None,
+        budget: str | None = None,
+        owner: str | None = None,
+        scope: str | None = None,
+        kind: str | None = None,
+        since: Annotated[str | None, Query(description="occurred at or after, RFC 3339")] = None,
+        limit: Limit = 100,
+    ) -> Response:
+        """Alerts as they stand, the last change first. The last 20,000 are kept; SQL has them all."""
+        wanted = {
+            "severity": severity,
+            "tenant_id": tenant,
+            "budget_id": budget,
+            "owner": owner,
+            "scope": scope,
+            "kind": kind,
+        }
+        asked = {name: value for name, value in wanted.items() if value is not None}
+        found = list[dict[str, Any]]()
+        for i, alert in enumerate(reversed(list(view.alerts.values()))):
+            if i % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            if (state or alert.state) != alert.state:
+                continue
+            record = DECODE.decode(alert.body)
+            if any(record.get(name) != value for name, value in asked.items()) or record["occurred_at"] < (since or ""):
+                continue
+            if not principal.sees(record["tenant_id"], dimensions_in(record)):
+                continue
+            found.append(record)
+            if len(found) == limit:
+                break
+        return _json({"alerts": found})
+
+    @router.get("/v1/alerts/{alert_id}", response_class=Response)
+    async def alert(alert_id: str, principal: Reader) -> Response:
+        """One alert as it stands, with everything that its record says."""
+        return _json(alert_of(view, alert_id, principal))
+
+    @router.get("/v1/enforcements", response_class=Response)
+    async def enforcements(
+        principal: Reader,
+        tenant: str | None = None,
+        budget: str | None = None,
+        scope: str | None = None,
+        verdict: Verdict | None = None,
+        limit: Limit = 100,
+    ) -> Response:
+        """Changes of verdicts, the newest first. The last 10,000 are kept; SQL has them all."""
+        wanted = {"tenant_id": tenant, "budget_id": budget, "scope": scope, "verdict": verdict}
+        asked = {name: value for name, value in wanted.items() if value is not None}
+        found = [
+            record
+            for record in map(DECODE.decode, reversed(view.enforcements))
+            if all(record.get(name) == value for name, value in asked.items())
+            and principal.sees(record["tenant_id"], dimensions_in(record))
+        ]
+        return _json({"enforcements": found[:limit]})
+
+    @router.get("/v1/exceptions", response_class=Response)
+    async def exceptions(principal: Reader, state: Decided | None = None, limit: Limit = 100) -> Response:
+        """What was requested beyond a budget, and what became of it: requested, approved, denied, revoked. The newest first."""
+        cases = reversed(list(view.commands.cases.items()))
+        found = [
+            case_shown(case)
+            for _, case in cases
+            if (state or case.state) == case.state and principal.sees(case.request.tenant, case.request.where)
+        ]
+        return _json({"exceptions": found[:limit]})
+
+    return router
+
+
+def alert_of(view: View, alert_id: str, principal: Principal) -> dict[str, Any]:
+    """An alert that the asker may see. Problem 404 says no more of one that they may not."""
+    record = view.alert(alert_id)
+    if record is None or not principal.sees(record["tenant_id"], dimensions_in(record)):
+        raise Problem(404, f"alert {alert_id}: there is none; GET /v1/alerts lists them")
+    return record
+
+
+def case_of(view: View, request_id: str, principal: Principal) -> Case:
+    """A request that the asker may see. Problem 404 says no more of one that they may not."""
+    case = view.commands.cases.get(request_id)
+    if case is None or not principal.sees(case.request.tenant, case.request.where):
+        raise Problem(404, f"exception {request_id}: was not requested; GET /v1/exceptions lists those that were")
+    return case
+
+
+def case_shown(case: Case) -> dict[str, Any]:
+    """A request, its decision and its end."""
+    return {
+        "state": case.state,
+        "request": plain(case.request),
+        "decision": plain(case.decision) if case.decision else None,
+        "revocation": plain(case.revocation) if case.revocation else None,
+    }
+
+
+def _sees(principal: Principal, scope: str, view: View) -> bool:
+    if not principal.is_limited:
+        return True
+    name, dims = parse_key(scope)
+    cover = view.coverage.covers.get(name)
+    return principal.sees(dims[TENANT], {**dims, **dict(cover.where)} if cover else dims)
+
+
+def _shown(scope: str, standing: Standing) -> dict[str, Any]:
+    """The record as usage.budgets has it, as far as it is kept."""
+    found = dict(zip(standing.__struct_fields__, msgspec.structs.astuple(standing), strict=True))
+    del found["until"], found["offset"], found["stream"]
+    moments = {
+        name: None if found[name] is None else instant(found[name]) for name in ("period_start", "period_end", "as_of")
+    }
+    return {"scope": scope, **found, **moments}
+
+
+def _json(found: Any) -> Response:
+    return Response(ENCODE(found), media_type=JSON)

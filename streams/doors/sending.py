@@ -1,0 +1,37 @@
+"""The one place where the API appends commands. Whoever asked is told that it landed, or that nobody can say."""
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from streams import metrics
+from streams.doors.problems import away
+from streams.kafka.ports import Log, append_surely
+from streams.outside import Away
+from streams.watch.commands import AnyCommand, write_command
+
+log = structlog.get_logger()
+SECONDS = 10.0
+
+
+class Sender:
+    """Appends to usage.commands, the same bytes until the broker has them."""
+
+    def __init__(self, commands: Log) -> None:
+        self._log = commands
+
+    async def send(self, command: AnyCommand) -> dict[str, Any]:
+        """What the caller is told. Problem 503 when the broker does not answer in time."""
+        kind = str(command.__struct_config__.tag)
+        try:
+            async with asyncio.timeout(SECONDS):
+                offset = await append_surely(self._log, write_command(command), [])
+        except (TimeoutError, Away) as error:
+            log.warning("command is not acknowledged", kind=kind, command=command.command_id, error=str(error))
+            raise away(
+                f"{kind} {command.command_id}: the broker has not acknowledged it, it may count or not; look, then send again"
+            ) from error
+        metrics.COMMANDS.labels(kind).inc()
+        log.info("command", kind=kind, command=command.command_id, by=command.by, offset=offset)
+        return {"command_id": command.command_id, "offset": offset, "by": command.by}

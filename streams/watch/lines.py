@@ -1,0 +1,191 @@
+"""The limits of one scope as they stand now: one of a budget, one a measure of a run, each with what is left and a verdict.
+
+A record of the watch is taken at its word as long as it holds. It no longer does when its calendar period is over (nothing is
+used in the new one), when its exception has ended, or when the ladder has moved on: then its figures are judged again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from streams.watch.coverage import Cover
+from streams.watch.exceptions import Grant, exception_field, extra_of, uses
+from streams.watch.standing import Standing
+from streams.watch.exact import EXACT
+
+ALLOW, WARN, APPROVE, STOP = "allow", "warn", "require_approval", "stop"
+VERDICTS = (ALLOW, WARN, APPROVE, STOP)
+SEVERITY = {verdict: i for i, verdict in enumerate(VERDICTS)}
+OF_STEP = {"report": ALLOW, "warn": WARN, "require_approval": APPROVE, "stop": STOP}
+UNIT_OF = {"iterations": "events"}  # of a measure that limits a run, where its name is not its unit
+ZERO = Decimal(0)
+Asked = tuple[Decimal, str, str | None]  # amount, unit, currency
+
+
+class Line(NamedTuple):
+    """verdict: of what is used; asked: of that and the amount together; would_be: the same if it stopped at the limit.
+
+    share: of the limit that is used; is_asked: the question is in its unit; is_over: its amount is more than
+    what is left; is_current: the period goes on
+    """
+
+    unit: str
+    currency: str | None
+    measure: str | None
+    limit: Decimal | None
+    used: Decimal
+    headroom: Decimal | None
+    share: Decimal
+    verdict: str
+    asked: str
+    would_be: str
+    reason: str
+    is_asked: bool
+    is_over: bool
+    is_current: bool
+    exception: dict[str, Any] | None
+
+
+def worst(*verdicts: str) -> str:
+    """The one that is obeyed."""
+    return max(verdicts, key=SEVERITY.__getitem__)
+
+
+def lines_of(
+    cover: Cover,
+    dimensions: Mapping[str, str],
+    standing: Standing | None,
+    granted: Sequence[Grant],
+    asked: Asked,
+    now: int,
+) -> Sequence[Line]:
+    """The worst first. granted: exceptions in force for a scope of which nothing is known yet."""
+    if cover.kind == "budget":
+        return [_budget(cover, dimensions, standing, granted, asked, now)]
+    found = sorted(_run(cover, standing, asked, now), key=lambda line: (-SEVERITY[line.asked], -line.share))
+    known = standing.verdict if standing else ALLOW
+    if SEVERITY[known] > SEVERITY[found[0].verdict]:  # the watch knows more than the figures that it published
+        found[0] = found[0]._replace(
+            verdict=known, asked=worst(known, found[0].asked), would_be=worst(known, found[0].would_be)
+        )
+    return found
+
+
+def _budget(
+    cover: Cover,
+    dimensions: Mapping[str, str],
+    standing: Standing | None,
+    granted: Sequence[Grant],
+    asked: Asked,
+    now: int,
+) -> Line:
+    step = cover.step(now)
+    if standing is None:
+        base = cover.limit_of(dimensions)
+        if base is None or not granted:
+            return _line(cover, cover.unit, None, base, ZERO, step, asked, None)
+        shown = exception_field(uses(granted, ZERO, base))
+        return _line(cover, cover.unit, None, EXACT.add(base, extra_of(granted)), ZERO, step, asked, shown)
+    is_over = cover.is_calendar and standing.period_end is not None and now >= standing.period_end
+    has_ended = standing.until is not None and now >= standing.until
+    has_moved = standing.step is not None and standing.step != step
+    limit = _decimal(standing.base_limit if has_ended else standing.limit)
+    used = ZERO if is_over else Decimal(standing.used)
+    guarded = not is_over and cover.guard is not None and standing.unpriced_tokens >= cover.guard
+    exception = None if has_ended else standing.exception
+    if is_over or has_ended or has_moved:
+        found = _line(cover, standing.unit, None, limit, used, step, asked, exception, guarded)
+        return found._replace(is_current=not is_over)
+    left = _decimal(standing.headroom)
+    found = _line(cover, standing.unit, None, limit, used, step, asked, exception, guarded, left)
+    verdict = standing.verdict
+    is_guard = SEVERITY[verdict] >= SEVERITY[APPROVE] and limit is not None and used < limit
+    return found._replace(
+        verdict=verdict,
+        asked=worst(verdict, OF_STEP[step]) if found.is_over else verdict,
+        would_be=worst(standing.would_be or verdict, found.would_be),
+        reason="guard" if is_guard and not found.is_over else found.reason,
+    )
+
+
+def _run(cover: Cover, standing: Standing | None, asked: Asked, now: int) -> Iterator[Line]:
+    step = cover.step(now)
+    limits = cover.limits if standing is None or not standing.limits else standing.limits
+    for name, limit in limits.items():
+        used = Decimal(standing.used_by.get(name, 0)) if standing else ZERO
+        if name == "elapsed" and standing and standing.period_start is not None:
+            used = max(used, Decimal(now - standing.period_start))  # time passes although nothing comes
+        yield _line(cover, UNIT_OF.get(name, name), name, Decimal(limit), used, step, asked, None)
+
+
+def _line(
+    cover: Cover,
+    unit: str,
+    measure: str | None,
+    limit: Decimal | None,
+    used: Decimal,
+    step: str,
+    asked: Asked,
+    exception: dict[str, Any] | None,
+    guarded: bool = False,
+    left: Decimal | None = None,
+) -> Line:
+    """left: what the watch says is left, where that is known."""
+    currency = cover.currency if unit == "cost" else None
+    amount, asked_unit, asked_currency = asked
+    is_asked = unit == asked_unit and (currency is None or asked_currency in {None, currency})
+    if limit is None:
+        return Line(
+            unit,
+            currency,
+            measure,
+            None,
+            used,
+            None,
+            ZERO,
+            ALLOW,
+            ALLOW,
+            ALLOW,
+            "limit",
+            is_asked,
+            False,
+            True,
+            exception,
+        )
+    if left is None:
+        left = ZERO if guarded else max(EXACT.subtract(limit, used), ZERO)
+    reached = guarded or used >= limit
+    warned = reached or used >= EXACT.multiply(limit, cover.warn_at)
+    verdict = OF_STEP[step] if reached else WARN if warned and step != "report" else ALLOW
+    over = is_asked and bool(amount) and amount > left
+    reason = _reason(measure, reached, over, guarded and used < limit)
+    return Line(
+        unit=unit,
+        currency=currency,
+        measure=measure,
+        limit=limit,
+        used=used,
+        headroom=left,
+        share=EXACT.divide(used, limit) if limit else ZERO,
+        verdict=verdict,
+        asked=worst(verdict, OF_STEP[step]) if over else verdict,
+        would_be=STOP if reached or over else WARN if warned else ALLOW,
+        reason=reason,
+        is_asked=is_asked,
+        is_over=over,
+        is_current=True,
+        exception=exception,
+    )
+
+
+def _reason(measure: str | None, reached: bool, over: bool, guarded: bool) -> str:
+    """Why it blocks, if it does."""
+    if over and not reached:
+        return "amount"
+    if guarded:
+        return "guard"
+    return "limit" if measure is None else "loop" if measure == "repeats" else measure
+
+
+def _decimal(amount: str | None) -> Decimal | None:
+    return None if amount is None else Decimal(amount)
