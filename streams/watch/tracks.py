@@ -39,7 +39,7 @@ class Ring(msgspec.Struct, array_like=True):
     """
 
     slices: dict[int, Sums] = {}
-    total: Sums = Sums()
+    total: Sums = msgspec.field(default_factory=Sums)
     oldest: int = NEVER
     blocks: dict[int, Causes] = {}
 
