@@ -2,8 +2,8 @@
 
 Each dimension has MOST counters. A value that finds none free takes over the smallest one and carries its amount as error. So a
 listed amount is never more than what the rows named, at most `error` less, and a value with more than 1/MOST of the named
-amount is always listed. Rows of usage.totals name their 8 largest values (pipeline/totals.py): what they leave out, less than a
-ninth of a row for any one value, is in the total but under no name. Corrections of what is not listed are not taken off.
+amount is always listed. Rows of usage.totals name their 8 largest values (pipeline/totals.py): what they leave out, less than
+a ninth of a row for any one value, is in the total but under no name. Corrections of values that are not listed are dropped.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streams.watch.exact import EXACT, ZERO, plain
+from streams.watch.windows import EXACT, ZERO, plain
 
 MOST = 16
 SHOWN = 3

@@ -11,10 +11,9 @@ from decimal import Decimal
 import msgspec
 
 from streams.watch.contributors import Causes
-from streams.watch.exact import EXACT, ZERO, plain
 from streams.watch.periods import DAY_MS, QUARTER_MS, edge, period_of
 from streams.watch.watched import Watched, WindowSpec
-from streams.watch.windows import Delta, Stretch, Sums
+from streams.watch.windows import EXACT, ZERO, Delta, Stretch, Sums, plain
 
 KEEP_MS = 8 * DAY_MS  # how long a period that has ended can still be reached by late events
 KEEP_LIFE_MS = DAY_MS  # the same of a life; longer where its idle time is longer
@@ -243,7 +242,7 @@ def causes_of(known: Watched, track: Track, name: str, start: int) -> Causes | N
 
 
 def days(track: Track) -> dict[int, Decimal]:
-    """What was used by day, in the scope's unit: start of the day (ms, local midnight) -> amount; no day of nothing."""
+    """What was used by day, in the scope's unit: local midnight (ms) -> amount; a day of nothing is absent."""
     return {day * QUARTER_MS: amount for day, amount in sorted(track.days.items())}
 
 

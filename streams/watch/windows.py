@@ -1,18 +1,24 @@
 """What was used in one stretch of time: exact sums that are the same in any order, and counters that add up."""
 
 from collections.abc import Iterable
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, NamedTuple
 
 import msgspec
 
-from streams.watch.exact import EXACT, ZERO, plain
 from streams.watch.latencies import percentile
 
+EXACT = Context(prec=60)  # Python's default of 28 digits would round money
+ZERO = Decimal(0)
 MOST_EXTRAS = (
     1_000  # different counters of one stretch, most of them calls of tools; beyond it the smallest are forgotten
 )
 TOOL = "tool:"
+
+
+def plain(amount: Decimal) -> Decimal:
+    """The same amount in the fewest digits: what is stored stays small, and equal amounts look alike."""
+    return amount.normalize(EXACT) if amount else ZERO
 
 
 class Delta(NamedTuple):

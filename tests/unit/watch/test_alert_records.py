@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from streams.catalog.limits import Paged
-from streams.watch.alert_records import About, Contributor, Window, alert_record, inhibits
+from streams.watch.alert_records import About, Window, alert_record, inhibits
 from streams.watch.alerts import Cause
 from streams.watch.conditions import Condition
+from streams.watch.contributors import Contributor
 from streams.watch.machine import Transition, acknowledge, advance
 from streams.watch.raised import Ack, Hush, Raised
 from streams.watch.windows import Sums
