@@ -26,6 +26,7 @@ VERBS = (
     "status",
     "query",
     "commitments",
+    "budgets",
     "migrate",
     "topics",
     "worker",

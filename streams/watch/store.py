@@ -98,6 +98,15 @@ class MemoryScopes:
                 found.add(key)
         return sorted(found)
 
+    def soonest(self) -> int | None:
+        """The next clock at which a key is due; None: never."""
+        while self._dues:
+            at, key = self._dues[0]
+            if (state := self._states.get(key)) is not None and state.due == at:
+                return at
+            heappop(self._dues)
+        return None
+
     def open_keys(self) -> list[str]:
         return sorted(self._open)
 
