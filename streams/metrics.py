@@ -21,3 +21,12 @@ SEEN_IDS = Gauge("usage_seen_ids", "Ids that are remembered.", ["partition"])
 GAPS = Counter("usage_totals_gaps_total", "Totals messages that did not follow the one before; healed from the ledger.")
 STALE_FETCHES = Counter("usage_stale_fetches_total", "Fetches thrown away since the position moved under them.")
 CATALOG_AGE = Gauge("usage_catalog_age_seconds", "Time since the newest version of the catalog was published.")
+DELIVERIES = Counter(
+    "usage_deliveries_total",
+    "What became of deliveries, by endpoint; repeated is for Alertmanager.",
+    ["endpoint", "outcome"],
+)
+OLDEST_DELIVERY = Gauge("usage_deliveries_oldest_seconds", "Age of the oldest delivery that is still owed.")
+BREAKER = Gauge(
+    "usage_endpoint_breaker", "Whether an endpoint is left alone: 0 no, 1 it is tried, 2 for a while.", ["endpoint"]
+)

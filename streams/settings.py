@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-STAGES = ("meter", "watch", "warehouse")
+STAGES = ("meter", "watch", "warehouse", "notify")
 
 
 class SettingsError(Exception):
@@ -41,6 +41,10 @@ class Settings(BaseSettings):
         "", description="id of the source stream, by which a person confirms it when retention took what proves it"
     )
     reprice: bool = Field(True, description="rate again by itself what had no price, when a catalog prices it")
+    notify_private: bool = Field(False, description="let notify reach private, loopback and link-local addresses")
+    public_url: str = Field(
+        "", description="address under which people reach the API, for links in messages; empty = paths alone"
+    )
     metrics_port: int = Field(0, ge=0, description="Prometheus metrics on loopback; 0 = off")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="of our own logs")
 

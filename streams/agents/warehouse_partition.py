@@ -73,20 +73,28 @@ class LedgerWarehouse:
 
 @dataclass(slots=True)
 class RecordWarehouse:
-    """Stores one partition of usage.alerts or usage.budgets, a row a record."""
+    """Stores one partition of usage.alerts, usage.budgets or usage.deliveries, a row a record."""
 
     client: Client
     log: Log
     topic: str
     partition: int
     at: int
+    insert: "InsertRecords" = insert_records
 
     @classmethod
-    async def open(cls, connect: Callable[[], Client], log: Log, topic: str, partition: int) -> "RecordWarehouse":
+    async def open(
+        cls,
+        connect: Callable[[], Client],
+        log: Log,
+        topic: str,
+        partition: int,
+        insert: "InsertRecords" = insert_records,
+    ) -> "RecordWarehouse":
         """At its mark, everything above it stored. Raises LogBroken."""
         client = await ask(connect)
         mark = await at_mark(client, log, topic, partition)
-        self = cls(client, log, topic, partition, mark.offset)
+        self = cls(client, log, topic, partition, mark.offset, insert)
         await self.settle([])
         return self
 
@@ -96,12 +104,13 @@ class RecordWarehouse:
         messages = [m async for m in since(self.log, max(begin, self.at + 1), records)]
         if not messages:
             return
-        await ask(insert_records, self.client, self.topic, self.partition, messages)
+        await ask(self.insert, self.client, self.topic, self.partition, messages)
         self.at = messages[-1].offset
         mark = Mark(self.topic, self.partition, self.at)
         await ask(write_mark, self.client, mark)
 
 
+InsertRecords = Callable[[Client, str, int, Sequence[Message]], None]
 Insert = Callable[[Client, str, int, Sequence[Message], int], None]
 
 

@@ -12,6 +12,7 @@ from streams.catalog.models import Catalog
 from streams.catalog.money import MAX_UNIT_PRICE
 from streams.catalog.prices import FxRate, Price
 from streams.catalog.registries import MOST_REQUIRED
+from streams.catalog.routes import route_problems
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,6 +43,7 @@ def problems(catalog: Catalog) -> list[str]:
         f"rules {double}: a budget has this id too; rename one, alerts are named by it"
         for double in {b.id for b in catalog.budgets} & {r.id for r in catalog.rules}
     ]
+    found += route_problems(catalog.endpoints, catalog.routes, catalog.digests)
     return found + _of_registries(catalog) + agreement_problems(catalog)
 
 
