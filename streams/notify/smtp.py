@@ -45,6 +45,7 @@ async def _hand_over(web: Web, server: Server, mail: EmailMessage) -> Answer:
         return found
     client = aiosmtplib.SMTP(
         hostname=server.host,
+        local_hostname=socket.gethostname(),  # else it asks DNS who we are, with no time limit
         sock=found,
         timeout=READ_SECONDS,
         use_tls=server.tls == "tls",
@@ -62,7 +63,6 @@ async def _hand_over(web: Web, server: Server, mail: EmailMessage) -> Answer:
         return Answer(None, said_of(error))
     finally:
         client.close()
-        found.close()
     if refused:
         return Answer(250, None, reference=f"{len(refused)} recipients refused")
     return Answer(250)
@@ -97,7 +97,7 @@ def _judged(error: aiosmtplib.SMTPException) -> Answer:
     if codes and isinstance(codes[0], int) and 400 <= codes[0] < 600:
         final = all(500 <= code < 600 for code in codes)
         return Answer(codes[0], f"smtp {codes[0]} at {_step(error)}", final=final)
-    if isinstance(error, aiosmtplib.SMTPNotSupported):
+    if isinstance(error, aiosmtplib.SMTPNotSupported) or "not supported" in str(error):
         return Answer(None, "the server offers no STARTTLS or no login; mend tls or user of the endpoint", final=True)
     if isinstance(error, aiosmtplib.SMTPTimeoutError):
         return Answer(None, "no answer in time")

@@ -37,7 +37,7 @@ class Web:
     allow_private: bool
     now_ms: Callable[[], int]
     resolve: Resolve = look_up
-    verify: ssl.SSLContext = field(default_factory=httpx2.create_ssl_context)
+    verify: ssl.SSLContext = field(default_factory=ssl.create_default_context)
     whole_seconds: float = WHOLE_SECONDS
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], in_clear: bool = False) -> Reply:

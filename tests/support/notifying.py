@@ -1,4 +1,4 @@
-"""A notify stage in memory, in virtual time: real plan, book, dispatcher and protocol over logs in memory; endpoints by script."""
+"""A notify stage in memory, in virtual time: the real plan, book and dispatcher over logs in memory; endpoints by script."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -93,7 +93,13 @@ class Process:
             return 0
 
         self.dispatcher = Dispatcher(
-            self.log, Ports(web, publish), self._record, self.owns.__contains__, lambda: world.now, lambda: 0.0, self._send
+            self.log,
+            Ports(web, publish),
+            self._record,
+            self.owns.__contains__,
+            lambda: world.now,
+            lambda: 0.0,
+            self._send,
         )
         self._partitions: dict[int, NotifyPartition] = {}
 

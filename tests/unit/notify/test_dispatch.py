@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 
 from streams.notify.channels import Letter
 from streams.notify.retry import SCHEDULE, Answer
@@ -34,7 +35,9 @@ def test_alerts_of_a_group_are_told_in_one_message_after_the_wait_of_the_first()
         world.publish(alert("a2"), alert("other", budget_id="else"))
         await worker.run(30 * SECOND)
 
-        assert [(at - START, [one.record["alert_id"] for one in letters if one.record]) for at, _, letters in world.posts] == [
+        assert [
+            (at - START, [one.record["alert_id"] for one in letters if one.record]) for at, _, letters in world.posts
+        ] == [
             (11 * SECOND, ["a1", "a2"]),  # read after 1 s
             (15 * SECOND, ["other"]),
         ]
@@ -175,13 +178,19 @@ def test_retry_after_is_honoured_and_holds_back_the_whole_endpoint() -> None:
         await worker.run(110 * SECOND)
         assert len(world.posts) == 1
         await worker.run(5 * MINUTE)
-        assert world.posted() == [("a1", 1), ("a1", 1), ("a2", 1)] or world.posted() == [("a1", 1), ("a2", 1), ("a1", 1)]
+        assert world.posted() == [("a1", 1), ("a1", 1), ("a2", 1)] or world.posted() == [
+            ("a1", 1),
+            ("a2", 1),
+            ("a1", 1),
+        ]
         assert world.posts[1][0] - world.posts[0][0] >= 120 * SECOND
 
     asyncio.run(story())
 
 
-def test_what_is_refused_for_good_is_not_tried_again_and_a_gone_endpoint_gets_nothing_more_until_it_is_changed() -> None:
+def test_what_is_refused_for_good_is_not_tried_again_and_a_gone_endpoint_gets_nothing_more_until_it_is_changed() -> (
+    None
+):
     async def story() -> None:
         world = World(to("pager", "hook"))
         world.script["pager"] = always(Answer(400, "http 400", final=True))
@@ -375,7 +384,7 @@ def test_alertmanager_is_told_again_what_stands_before_it_forgets_and_nobody_wri
         world.publish(alert("a1"))
         await worker.run(10 * MINUTE)
         times = [at for at, _, _ in world.posts]
-        assert max(b - a for a, b in zip(times, times[1:], strict=False)) <= 90 * SECOND
+        assert max(b - a for a, b in pairwise(times)) <= 90 * SECOND
         assert len(world.records()) == 3  # owed, under way, sent
 
         heir = Process(world, committed={0: 1})
@@ -425,7 +434,10 @@ def test_a_message_of_several_alerts_is_changed_as_a_whole_until_the_last_is_ove
         world.publish(alert("a2", 2, "acknowledged"), alert("a2", 3, "resolved"))
         await worker.run(5 * SECOND)
 
-        shown = [[(one.delivery.alert_id, (one.record or {})["state"], one.told) for one in post] for _, _, post in world.posts]
+        shown = [
+            [(one.delivery.alert_id, (one.record or {})["state"], one.told) for one in post]
+            for _, _, post in world.posts
+        ]
         assert shown == [
             [("a1", "firing", None), ("a2", "firing", None)],
             [("a1", "resolved", "C1/17.1"), ("a2", "firing", "C1/17.1")],
