@@ -12,7 +12,7 @@ from tests.unit.pipeline.test_settle import run
 
 
 def test_every_migration_is_what_was_released() -> None:
-    assert [m.version for m in migrations()] == [*range(1, len(migrations()) + 1)]
+    assert [m.version for m in migrations()] == list(range(1, len(migrations()) + 1))
     assert all(m.statements() for m in migrations())
 
 
