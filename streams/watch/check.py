@@ -20,6 +20,7 @@ from streams.watch.standing import Standing
 
 instant = lru_cache(maxsize=8192)(alerts.instant)
 text = alerts.text
+INFINITE = Decimal("Infinity")
 
 
 class UnknownScope(LookupError):
@@ -197,10 +198,11 @@ def _judge(place: Place, coverage: Coverage, known: Knowledge, question: Questio
     return Judged(place, standing, lines, cover.step(now), staleness, is_stale)
 
 
-def _rank(judged: Judged) -> tuple[int, Decimal, str]:
-    """The scope that decides comes first: the worst verdict, then what is used up most."""
+def _rank(judged: Judged) -> tuple[int, Decimal, Decimal, str]:
+    """The scope that decides comes first: the worst verdict, then what has the least left in the unit asked."""
     line = judged.lines[0]
-    return -SEVERITY[judged.verdict()], -line.share, judged.place.key
+    left = line.headroom if line.is_asked and line.headroom is not None else INFINITE
+    return -SEVERITY[judged.verdict()], left, -line.share, judged.place.key
 
 
 def _finding(judged: Judged, all_: Mapping[str, Judged], question: Question, known: Knowledge, now: int) -> Finding:
