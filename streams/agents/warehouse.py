@@ -1,4 +1,4 @@
-"""The warehouse stage as Faust agents: ledger, corrections, alerts, budgets into ClickHouse; nothing else waits for it."""
+"""The warehouse stage as Faust agents: ledger, corrections, JSON records into ClickHouse; nothing else waits for it."""
 
 from dataclasses import asdict
 from functools import partial
@@ -20,6 +20,7 @@ from streams.settings import Settings
 from streams.warehouse.adjustments import insert_adjustments, insert_runs
 from streams.warehouse.client import ask, connect
 from streams.warehouse.conservation import Difference, differences
+from streams.warehouse.records import TABLES
 
 log = structlog.get_logger()
 CHECK_SECONDS = 30.0
@@ -40,12 +41,12 @@ def create_warehouse(app: Any, settings: Settings, kafka: KafkaClient) -> None:
         return await ChainWarehouse.open(client, kafka.log(topic, partition), topic, partition, insert)
 
     owned = follow(app, "warehouse", topics.RATED, settings, open_ledger)
-    follow(app, "warehouse", topics.ALERTS, settings, partial(open_records, topics.ALERTS))
     adjusts = follow(
         app, "warehouse", topics.ADJUSTMENTS, settings, partial(open_chain, insert_adjustments, topics.ADJUSTMENTS)
     )
     follow(app, "warehouse", topics.RUNS, settings, partial(open_chain, insert_runs, topics.RUNS))
-    follow(app, "warehouse", topics.BUDGETS, settings, partial(open_records, topics.BUDGETS))
+    for topic in TABLES:
+        follow(app, "warehouse", topic, settings, partial(open_records, topic))
 
     own = KafkaClient(settings.bootstrap)  # a run reads the ledger for long; the lanes must not wait for it
     repricer = Repricer(partial(run_ports, own, catalogs=CatalogLog(own.log(topics.CATALOG, 0))))

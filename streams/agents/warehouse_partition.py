@@ -74,7 +74,7 @@ class LedgerWarehouse:
 
 @dataclass(slots=True)
 class RecordWarehouse:
-    """Stores one partition of usage.alerts, usage.budgets or usage.enforcements, a row a record."""
+    """Stores one partition of a topic of JSON records, as warehouse/records.py says."""
 
     client: Client
     log: Log

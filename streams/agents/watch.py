@@ -23,6 +23,8 @@ def create_watch(app: Any, settings: Settings, kafka: KafkaClient, catalogs: Cat
             state=kafka.log(topics.STATE, partition),
             alerts=kafka.log(topics.ALERTS, partition),
             budgets=kafka.log(topics.BUDGETS, partition),
+            enforcements=kafka.log(topics.ENFORCEMENTS, 0),
+            commands=kafka.log(topics.COMMANDS, 0),
             ledger=lambda p: kafka.log(topics.RATED, p),
             adjustments=lambda p: kafka.log(topics.ADJUSTMENTS, p),
             catalogs=catalogs,

@@ -1,7 +1,7 @@
 """The watch of one partition of totals: the protocol around `streams.watch.state`, over ports, without Faust.
 
-Order, rule 5: alerts acknowledged → budgets acknowledged → state message. Killed between: the next owner folds usage.state,
-reads the totals above its mark again and publishes the same alerts under the same (alert_id, revision), which readers drop.
+Order, rule 5: alerts and enforcements acknowledged → budgets acknowledged → state message. Killed between: the next owner folds
+usage.state, reads the totals above its mark again and publishes the same records under the same ids, which readers drop.
 """
 
 import asyncio
@@ -9,14 +9,15 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 import structlog
 
 from streams import metrics
 from streams.agents.heartbeat import Heartbeat
-from streams.agents.meter_partition import Catalogs, in_thread
+from streams.agents.meter_partition import Catalogs as MeterCatalogs
+from streams.agents.meter_partition import in_thread
 from streams.kafka import snapshots
 from streams.kafka.chained_log import ChainedLog, Superseded, span_of
 from streams.kafka.ports import Log, Message, append_surely
@@ -26,8 +27,9 @@ from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_frame
 from streams.pipeline.totals import ADJUSTED, partition_of, read_totals, totals
 from streams.watch.alerts import Cause
+from streams.watch.commands import BadCommand, read_command
 from streams.watch.freshness import is_beat
-from streams.watch.scopes import Scope
+from streams.watch.scopes import Scope, rule_of
 from streams.watch.state import Effects, WatchState
 from streams.watch.windows import Delta
 
@@ -36,6 +38,12 @@ SNAPSHOT_MESSAGES = 500
 STATE_SECONDS = 1.0
 TICK_SECONDS = 10.0
 SMALL = 20_000  # of a payload; what is larger is read off the event loop
+
+
+class Catalogs(MeterCatalogs, Protocol):
+    """What the watch needs of the catalog: also what was published last."""
+
+    async def refresh(self) -> int: ...
 
 
 @dataclass(slots=True)
@@ -48,6 +56,8 @@ class WatchPorts:
     state: Log
     alerts: Log
     budgets: Log
+    enforcements: Log
+    commands: Log
     ledger: Callable[[int], Log]
     adjustments: Callable[[int], Log]
     catalogs: Catalogs
@@ -71,6 +81,7 @@ class WatchPartition:
     saved_at: float = 0.0
     ticked_at: float = 0.0
     gaps: int = 0
+    copied: int = -1  # the last offset of usage.commands that we appended to the totals
     at_ms: int = 0  # when the broker took that last message
     heartbeat: Heartbeat | None = None
 
@@ -78,6 +89,7 @@ class WatchPartition:
     async def open(cls, ports: WatchPorts) -> "WatchPartition":
         """Fold what is durable, catch up with the totals, publish budgets that are not ours. Raises LogBroken."""
         self = cls(ports, ChainedLog(ports.state))
+        self.state = WatchState(ours=self._ours)
         if snapshot := await snapshots.load(ports.state):
             manifest = snapshot.manifest
             snapshots.check_identity(manifest, ports.stream)
@@ -87,9 +99,9 @@ class WatchPartition:
         for counted in await self.log.fold():
             self.state.load(counted.message.value or b"")
         self.at = self.log.chain.mark
-        if self.state.sequence:
-            published = await ports.catalogs.wait_for(self.state.sequence)
-            self.state.adopt(published.sequence, published.catalog)
+        if sequence := self.state.head.sequence:
+            published = await ports.catalogs.wait_for(sequence)
+            self.state.adopt(sequence, published.catalog, published.published_ms)
         _, end = await ports.totals.bounds()
         if end <= self.at:
             raise LogBroken(
@@ -107,7 +119,7 @@ class WatchPartition:
         async for message in self.ports.budgets.read(begin, end):
             if not is_beat(message.key):
                 last[(message.key or b"").decode()] = message.value
-        wanted = self.state.budgets(set(last) | set(self.state.tracks), self._stamp())
+        wanted = self.state.budgets(set(last) | set(self.state.scopes), self._stamp())
         different = {k: v for k, v in wanted.items() if _figures(v) != _figures(_parsed(last.get(k)))}
         await self._publish_budgets(different)
 
@@ -120,35 +132,31 @@ class WatchPartition:
         if fresh and fresh[0].offset > self.at + 1:
             fresh = [m async for m in self.ports.totals.read(self.at + 1, fresh[0].offset)] + fresh
         await self._settle(fresh)
-        await self._beat()
+        await self._copy_commands()
         await self._tick()
+        await self._beat()
         await self._save()
 
     async def _settle(self, messages: Sequence[Message]) -> None:
-        alerts, dirty = [], set[str]()
+        found = Effects()
         for message in messages:
-            effects = await self._take(message)
-            alerts += effects.alerts
-            dirty |= effects.dirty
+            found.include(await self._take(message))
             self.at, self.at_ms = message.offset, message.timestamp
-        await self._publish(alerts, dirty)
+        await self._publish(found)
 
-    async def _beat(self) -> None:
-        """Vouch for what is published: checks know by it how old their knowledge is."""
-        if self.heartbeat is None:
-            p = self.ports
-            self.heartbeat = Heartbeat(p.partition, p.totals, p.budgets, p.now_ms, p.monotonic)
-        await self.heartbeat.beat(self.at, self.at_ms, self.state.clock)
-
-    async def _publish(self, alerts: Sequence[dict[str, object]], dirty: set[str]) -> None:
+    async def _publish(self, found: Effects) -> None:
+        """Records that are published again after a kill have the same ids, readers drop them."""
+        ports = self.ports
+        alerts = ((ports.alerts, a, str(a["alert_id"])) for a in found.alerts)
+        enforced = ((ports.enforcements, e, str(e["enforcement_id"])) for e in found.enforcements)
         await asyncio.gather(
             *(
-                append_surely(self.ports.alerts, json.dumps(a).encode(), [], key=str(a["alert_id"]).encode())
-                for a in alerts
+                append_surely(log, json.dumps(record).encode(), [], key=key.encode())
+                for log, record, key in (*alerts, *enforced)
             )
         )
-        await self._publish_budgets(self.state.budgets(dirty, self._stamp()))
-        self.unsaved |= dirty
+        await self._publish_budgets(self.state.budgets(found.dirty, self._stamp()))
+        self.unsaved |= found.dirty
 
     async def _publish_budgets(self, records: dict[str, dict[str, object] | None]) -> None:
         await asyncio.gather(
@@ -160,8 +168,14 @@ class WatchPartition:
 
     async def _take(self, message: Message) -> Effects:
         headers = dict(message.headers)
-        if headers.get("kind") == b"tick":
-            return self.state.tick(int(headers["now"]), Cause(self.state.clock, message.timestamp, "", -1, -1))
+        cause = Cause(self.state.clock, message.timestamp, "", -1, -1)
+        match headers.get("kind"):
+            case b"tick":
+                found = await self._follow(int(headers.get("catalog_sequence", b"0")), message.timestamp)
+                found.include(self.state.tick(int(headers["now"]), cause))
+                return found
+            case b"command":
+                return self._obey(int(headers["offset"]), message.value, cause)
         try:
             stream, p = headers["stream"].decode(), int(headers["p"])
             at, previous, sequence = (int(headers[name]) for name in ("at", "previous", "catalog_sequence"))
@@ -169,7 +183,7 @@ class WatchPartition:
             raise LogBroken(f"totals offset {message.offset}: headers cannot be read ({error!r})") from error
         effects = await self._follow(sequence, message.timestamp)
         name = f"{stream}/{p}"
-        applied = self.state.applied.get(name, -1)
+        applied = self.state.head.applied.get(name, -1)
         if at <= applied:
             return effects
         if previous != applied:
@@ -179,13 +193,22 @@ class WatchPartition:
             deltas = await self._from_log(name, applied, at, None)
         else:
             deltas = await self._deltas(message.value or b"")
-            if sequence < self.state.sequence:  # scopes that its writer did not know yet
-                known = {s.id for s in (await self.ports.catalogs.wait_for(sequence)).scopes}
-                deltas += await self._from_log(name, at - 1, at, set(self.state.watched) - known)
-        self.state.applied[name] = at
+            if sequence < self.state.head.sequence:  # scopes that its writer did not know yet, or knew as others
+                known = {s.id: s for s in (await self.ports.catalogs.wait_for(sequence)).scopes}
+                other = {i for i, w in self.state.watched.items() if known.get(i) != w.scope}
+                deltas = [d for d in deltas if rule_of(d.scope) not in other]
+                deltas += await self._from_log(name, at - 1, at, other) if other else []
+        self.state.head.applied[name] = at
         cause = Cause(self.state.clock, message.timestamp, stream, p, at)
-        taken = self.state.take(deltas, cause, is_correction=stream.endswith(ADJUSTED))
-        return Effects(effects.alerts + taken.alerts, effects.dirty | taken.dirty)
+        effects.include(self.state.take(deltas, cause, is_correction=stream.endswith(ADJUSTED)))
+        return effects
+
+    def _obey(self, offset: int, body: bytes | None, cause: Cause) -> Effects:
+        try:
+            return self.state.command(offset, read_command(body), cause)
+        except BadCommand as error:
+            log.warning("a command cannot be read", topic="usage.commands", offset=offset, error=str(error))
+            return Effects()
 
     async def _deltas(self, payload: bytes) -> list[Delta]:
         frame = read_totals(payload) if len(payload) < SMALL else await self.ports.offload(read_totals, payload)
@@ -193,16 +216,17 @@ class WatchPartition:
 
     async def _follow(self, sequence: int, detected: int) -> Effects:
         """Work with the highest version named so far; a scope that is new in it is filled from all that was applied."""
-        if sequence <= self.state.sequence:
+        if sequence <= self.state.head.sequence:
             return Effects()
         published = await self.ports.catalogs.wait_for(sequence)
-        fresh = self.state.adopt(sequence, published.catalog)
-        dirty = self.state.drop(fresh)
-        for name, at in sorted(self.state.applied.items()):
-            if fresh:
-                dirty |= self.state.fill(await self._from_log(name, -1, at, fresh))
-        effects = self.state.refresh(set(self.state.tracks), Cause(self.state.clock, detected, "", -1, -1))
-        return Effects(effects.alerts, effects.dirty | dirty)
+        adopted = self.state.adopt(sequence, published.catalog, published.published_ms)
+        cause = Cause(self.state.clock, detected, "", -1, -1)
+        found = self.state.drop(adopted, cause)
+        for name, at in sorted(self.state.head.applied.items()):
+            if adopted.fresh:
+                self.state.fill(await self._from_log(name, -1, at, adopted.fresh))
+        found.include(self.state.refresh(sorted(self.state.keys_of(adopted.changed)), cause))
+        return found
 
     async def _from_log(self, name: str, after: int, upto: int, only: set[str] | None) -> list[Delta]:
         """Deltas of this partition, of a stream's counted messages in (after, upto], for all scopes or `only` those."""
@@ -224,15 +248,35 @@ class WatchPartition:
     def _ours(self, scope: str) -> bool:
         return partition_of(scope, self.ports.partitions) == self.ports.partition
 
+    async def _copy_commands(self) -> None:
+        """What people did goes into the totals, in one order with everything else, so that a replay sees the same hands.
+
+        Killed after an append: the next owner appends it again, and the state takes each offset once.
+        """
+        start = max(self.copied, self.state.head.commands.taken) + 1
+        begin, end = await self.ports.commands.bounds()
+        async for message in self.ports.commands.read(max(start, begin), end):
+            headers = [("kind", b"command"), ("offset", str(message.offset).encode())]
+            await append_surely(self.ports.totals, message.value or b"", headers)
+            self.copied = message.offset
+
     async def _tick(self) -> None:
-        """Time goes on when nothing comes: as a message, so that a replay sees the same clock."""
+        """Time goes on when nothing comes: as a message, so that a replay sees the same clock, and the same catalog."""
         now = self.ports.monotonic()
-        if now - self.ticked_at < TICK_SECONDS or not self.state.tracks:
+        if now - self.ticked_at < TICK_SECONDS:
             return
         self.ticked_at = now
-        await append_surely(
-            self.ports.totals, b"", [("kind", b"tick"), ("now", str(self.ports.now_ms()).encode())]
-        )  # taken when it comes back, in its place among the others
+        newest = await self.ports.catalogs.refresh()
+        headers = [("kind", b"tick"), ("now", str(self.ports.now_ms()).encode())]
+        headers.append(("catalog_sequence", str(newest).encode()))
+        await append_surely(self.ports.totals, b"", headers)  # taken when it comes back, in its place among the others
+
+    async def _beat(self) -> None:
+        """Vouch for what is published: checks know by it how old their knowledge is."""
+        if self.heartbeat is None:
+            p = self.ports
+            self.heartbeat = Heartbeat(p.partition, p.totals, p.budgets, p.now_ms, p.monotonic)
+        await self.heartbeat.beat(self.at, self.at_ms, self.state.clock)
 
     async def _save(self) -> None:
         now = self.ports.monotonic()
@@ -269,4 +313,4 @@ def _parsed(body: bytes | None) -> dict[str, object] | None:
 
 
 def _figures(record: dict[str, object] | None) -> dict[str, object] | None:
-    return None if record is None else {k: v for k, v in record.items() if k != "stamp"}
+    return None if record is None else {k: v for k, v in record.items() if k not in {"stamp", "sources"}}

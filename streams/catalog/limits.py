@@ -87,7 +87,7 @@ class Paged(Decided):
 
 
 class Budget(Paged):
-    """A limit for each scope in each period; `tenant` "*" means each tenant. Without `limit` it discovers: nothing is capped."""
+    """A limit for each scope in each period; `tenant` "*" means each tenant. Without `limit` it discovers: it caps nothing."""
 
     id: Id
     tenant: str = "*"
@@ -225,5 +225,5 @@ class Exemption(Decided):
     @model_validator(mode="after")
     def _holds(self) -> "Exemption":
         if self.expires <= self.starts or self.extra == 0:
-            raise ValueError(f"exceptions {self.id}: expires after it starts, and extra is above 0")
+            raise ValueError(f"exceptions {self.id}: expires after it starts, and extra is above 0; mend it")
         return self

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from streams.catalog.durations import duration_ms
-from streams.catalog.limits import Budget, BurnRate, Exemption, Lifetime, RunLimits
+from streams.catalog.limits import Budget, BurnRate, Exemption, Lifetime, Rolling, RunLimits
 from streams.catalog.models import Catalog
 from streams.catalog.prices import KNOWN_BUCKETS
 from streams.tokens.buckets import NOT_TOKENS, SIDES
@@ -31,6 +31,9 @@ def limits_problems(catalog: Catalog) -> list[str]:
     for run in catalog.runs:
         if not _named(run.each, {}):
             found.append(f"runs {run.id}: each names the tenant alone, which never ends; name what a run is, run_id")
+    for rule in catalog.rules:
+        if rule.kind == "low_usage" and isinstance(rule.period, Rolling):
+            found.append(f'rules {rule.id}: period is rolling, low_usage judges whole ones; write kind = "calendar"')
     for burn_rate in catalog.burn_rates:
         found += _of_burn_rate(burn_rate, budgets)
     for exception in catalog.exceptions:
@@ -105,10 +108,13 @@ def _uncovered(child: Budget, parent: Budget) -> Iterator[str]:
         yield f"counts {', '.join(parent.buckets)} alone; give both the same buckets, or the parent none"
     if parent.tenant not in {"*", child.tenant}:
         yield f"is for tenant {parent.tenant}, this is for {child.tenant}; give both the same tenant"
-    own = _named(child.each, child.where) | ({child.split.by} if child.split else set())
-    wanted = _named(parent.each, {}) | ({parent.split.by} if parent.split else set())
-    if lacks := sorted(wanted - own):
+    own = _named(child.each, child.where)
+    if lacks := sorted(_named(parent.each, {}) - own):  # a split does not help: its "*" is many of the parent's scopes
         yield f"holds for each {', '.join(lacks)}, which this does not tell apart; add it to each or where"
+    if parent.split and parent.split.by not in own:
+        listed = set(child.split.shares) if child.split and child.split.by == parent.split.by else set()
+        if lacks := sorted(set(parent.split.shares) - listed - {"*"}):
+            yield f"has a share of {', '.join(lacks)} by {parent.split.by}, which this does not tell apart; add them to split"
     for dimension, value in sorted(parent.where.items()):
         if child.where.get(dimension) != value:
             yield f"is only of {dimension} = {value}; add it to where, or choose another parent"

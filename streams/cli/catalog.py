@@ -3,10 +3,10 @@
 import asyncio
 import json
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -25,18 +25,17 @@ from streams.catalog.update import updated
 from streams.catalog.validate import CatalogError
 from streams.cli import history
 from streams.cli.apply import based, publish, read_folder
+from streams.cli.moments import moment, now
 from streams.cli.packages import litellm_list, newer_base
 from streams.cli.running import find_settings
 from streams.cli.screen import console, percent
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog, PublishConflict
 from streams.kafka.client import KafkaClient
-from streams.kafka.ports import append_surely
 from streams.settings import Settings
 from streams.warehouse.client import connect
 from streams.warehouse.usage_pages import count, pages
 from streams.watch.alerts import text
-from streams.watch.catalog_alerts import catalog_age_alerts, price_change_alerts
 
 MOST_ROWS = 40  # of a table for people; --json has all
 BOOTSTRAP = typer.Option(None, help="Kafka, host:port.")
@@ -44,49 +43,15 @@ DATA = typer.Option(None, help="Folder of the stack.")
 verbs = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 
-class Known(NamedTuple):
-    """What is published: the newest version, and when each one was."""
-
-    catalog: Catalog | None
-    sequence: int
-    published: tuple[datetime, ...]
-
-
-async def known(settings: Settings) -> Known:
-    """The published catalog."""
+async def known(settings: Settings) -> Catalog | None:
+    """The published catalog; None: nothing was published yet."""
     kafka = KafkaClient(settings.bootstrap)
     try:
         log = CatalogLog(kafka.log(topics.CATALOG, 0))
         found = log.get(await log.refresh())
-        times = tuple(datetime.fromtimestamp(ms / 1000, UTC) for _, ms in sorted(log.published_ms.items()))
-        return Known(found.catalog if found else None, log.sequence, times)
+        return found.catalog if found else None
     finally:
         await kafka.close()
-
-
-async def raise_alerts(settings: Settings, alerts: list[dict[str, Any]]) -> None:
-    """Publish records of usage.alerts."""
-    kafka = KafkaClient(settings.bootstrap)
-    try:
-        parts = await kafka.partitions(topics.ALERTS)
-        await kafka.producer()
-        for alert in alerts:
-            key = str(alert["alert_id"]).encode()
-            log = kafka.log(topics.ALERTS, parts[0])
-            await append_surely(log, json.dumps(alert).encode(), [], key=key)
-    finally:
-        await kafka.close()
-
-
-def moment(given: str | None) -> datetime:
-    """A time as people write it, UTC where they name no zone; now by default, whole seconds."""
-    if given is None:
-        return datetime.now(UTC).replace(microsecond=0)
-    try:
-        found = datetime.fromisoformat(given)
-    except ValueError as error:
-        raise typer.BadParameter(f"{given}: write a time such as 2026-11-01T12:00:00Z") from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def per_million(amount: Decimal | None) -> str:
@@ -114,7 +79,7 @@ def lint_command(
 
     Example: [bold]usage-streams catalog lint deploy/catalog --against litellm[/bold]
     """
-    at = moment(None)
+    at = now()
     try:
         own = read_folder(folder)
         found = lint(own, at, base_catalog())
@@ -188,7 +153,7 @@ def update_command(
 
     Example: [bold]usage-streams catalog update --from pypi[/bold]
     """
-    settings, at = find_settings(bootstrap, None, data), moment(None)
+    settings, at = find_settings(bootstrap, None, data), now()
     newer = base_catalog() if source == "installed" else newer_base(source)
     seen = dict[str, list[Change]]()
 
@@ -203,7 +168,6 @@ def update_command(
         seen["changes"] = changes(old, new, at)
         return described(at, old, new)
 
-    before = asyncio.run(known(settings))
     confirm = not yes and sys.stdin.isatty()
     try:
         lines, sequence = asyncio.run(
@@ -212,32 +176,13 @@ def update_command(
     except PublishConflict as error:
         typer.echo(f"usage-streams: {error}", err=True)
         raise typer.Exit(1) from error
-    alerts = _tell(
-        settings, before, seen.get("changes", []), None if sequence == before.sequence else sequence, dry_run
-    )
     if as_json:
         rows = [c._asdict() | {"kind": c.kind, "relative": c.relative} for c in seen.get("changes", [])]
-        typer.echo(json.dumps({"changes": rows, "version": sequence, "alerts": alerts}, default=_plain))
+        typer.echo(json.dumps({"changes": rows, "version": sequence}, default=_plain))
         return
     typer.echo("\n".join(lines) or "nothing changes")
-    for alert in alerts:
-        typer.echo(f"alert {alert['state']}: {alert['summary']}")
     if sequence is not None:
         typer.echo(f"published version {sequence}")
-
-
-def _tell(
-    settings: Settings, before: Known, found: list[Change], sequence: int | None, dry_run: bool
-) -> list[dict[str, Any]]:
-    """Raise what the rules of the catalog ask for: its age, and the prices that this update changed."""
-    after = before if sequence is None else asyncio.run(known(settings))
-    rules = after.catalog or Catalog()
-    alerts = list(catalog_age_alerts(rules, after.published, datetime.now(UTC)))
-    if sequence is not None:
-        alerts += price_change_alerts(rules, found, sequence, after.published[-1])
-    if alerts and not dry_run:
-        asyncio.run(raise_alerts(settings, alerts))
-    return alerts
 
 
 def _plain(value: object) -> str:
@@ -258,12 +203,12 @@ def diff_command(
 
     Example: [bold]usage-streams catalog diff my-catalog --days 7[/bold]
     """
-    settings, own, now = find_settings(bootstrap, clickhouse_url, data), read_folder(folder), moment(None)
+    settings, own, end = find_settings(bootstrap, clickhouse_url, data), read_folder(folder), now()
     found = asyncio.run(known(settings))
-    if found.catalog is None:
+    if found is None:
         raise CatalogError("catalog: nothing is published yet; `usage-streams apply DIR` publishes the first version")
-    candidate = based(own, found.catalog) if base else own
-    simulation = simulated(settings, found.catalog, candidate, now - timedelta(days=days), now)
+    candidate = based(own, found) if base else own
+    simulation = simulated(settings, found, candidate, end - timedelta(days=days), end)
     if as_json:
         typer.echo(json.dumps(_as_json(simulation, days)))
         return
@@ -344,11 +289,11 @@ def show_command(
 
     Example: [bold]usage-streams catalog show --model gpt-5-mini --at 2026-11-01[/bold]
     """
-    when = moment(at)
+    when = moment(at) if at else now()
     if folder is not None:
         catalog = with_base(read_folder(folder))
     else:
-        catalog = asyncio.run(known(find_settings(bootstrap, None, data))).catalog or Catalog()
+        catalog = asyncio.run(known(find_settings(bootstrap, None, data))) or Catalog()
     held = [p for p in in_force(catalog.prices, when) if provider in (None, p.provider)]
     if model is not None:
         held = _meant(catalog, held, model, when)

@@ -17,6 +17,7 @@ from streams.catalog.commitments import Agreements
 from streams.catalog.drawdown import Position, position, pressing
 from streams.catalog.usage_frames import USAGE, needed_from, slice_minutes
 from streams.catalog.validate import CatalogError
+from streams.cli.moments import moment, now
 from streams.cli.query import plain
 from streams.cli.running import find_settings
 from streams.cli.screen import console
@@ -60,19 +61,6 @@ def read_usage(client: Client, agreements: Agreements, since: datetime, at: date
     columns = dict(zip(found.column_names, found.result_columns, strict=True))
     columns["hour"] = [h if h.tzinfo else h.replace(tzinfo=UTC) for h in columns.get("hour", [])]
     return pl.DataFrame({name: pl.Series(columns.get(name, []), dtype=kind) for name, kind in USAGE.items()})
-
-
-def moment(text: str | None) -> datetime:
-    """The asked moment, or now; it must say its zone."""
-    if text is None:
-        return datetime.now(UTC)
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text}: no time; write it as 2026-11-24T12:00:00Z") from error
-    if found.tzinfo is None and len(text) > len("2026-11-24"):
-        raise typer.BadParameter(f"{text}: has no zone; write it as {text}Z")
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)  # a day begins in UTC, as elsewhere
 
 
 def rows_of(frame: pl.DataFrame) -> list[dict[str, Any]]:
@@ -200,7 +188,7 @@ def register(app: typer.Typer) -> None:
 
         Example: [bold]usage-streams commitments --at 2026-11-24T12:00:00Z[/bold]
         """
-        when = moment(at)
+        when = moment(at) if at else now()
         since = (when - timedelta(days=days)).replace(minute=0, second=0, microsecond=0)
         settings = find_settings(bootstrap, clickhouse_url, data)
         catalog = asyncio.run(published(settings))

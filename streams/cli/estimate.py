@@ -10,6 +10,7 @@ import typer
 
 from streams.cli.estimate_tables import ROUNDED, file_data, show, show_file, workload_data
 from streams.cli.estimates import capacity_uses, figures, file_sums
+from streams.cli.moments import moment
 from streams.cli.price import book_of
 from streams.cli.screen import console
 from streams.cli.workloads import (
@@ -19,7 +20,6 @@ from streams.cli.workloads import (
     bought,
     example,
     model_name,
-    moment,
     planned,
     read_profile,
     share,

@@ -33,6 +33,9 @@ VERBS = (
     "check",
     "tail",
     "rerate",
+    "alerts",
+    "exceptions",
+    "annotate",
 )
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from streams.cli.moments import moment_ms
 from streams.cli.running import find_settings, user
 from streams.cli.screen import console
 from streams.jobs import rerate as job
@@ -27,17 +27,6 @@ from streams.watch.alerts import text
 Work = Callable[[RunPorts], Coroutine[Any, Any, Report]]
 COUNTS = ("events", "unpriced_before", "unpriced_after")
 MONEY = ("old", "new", "difference")
-
-
-def instant(given: str | None) -> int | None:
-    """RFC 3339, or a day in UTC, as ms since the epoch."""
-    if given is None:
-        return None
-    try:
-        found = datetime.fromisoformat(given)
-    except ValueError as error:
-        raise typer.BadParameter(f"{given}: is no time; write 2026-11-01 or 2026-11-01T12:00:00Z") from error
-    return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def conditions(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -54,7 +43,7 @@ def conditions(given: Sequence[str]) -> tuple[tuple[str, str], ...]:
 def selection_of(start: str | None, end: str | None, where: Sequence[tuple[str, str]]) -> Selection:
     """The selection, or one line that says what is wrong with it."""
     try:
-        return Selection(instant(start), instant(end), tuple(where))
+        return Selection(moment_ms(start), moment_ms(end), tuple(where))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""`usage-streams tail TOPIC`: watch alerts, budgets, dead letters, the ledger or runs of corrections go by."""
+"""`usage-streams tail TOPIC`: watch alerts, budgets, dead letters, the ledger, runs of corrections or commands go by."""
 
 import asyncio
 import json
@@ -21,6 +21,7 @@ KINDS = {
     "enforcements": topics.ENFORCEMENTS,
     "ledger": topics.RATED,
     "runs": topics.RUNS,
+    "commands": topics.COMMANDS,
 }
 PAUSE_SECONDS = 0.3
 

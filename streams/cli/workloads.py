@@ -4,7 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from fractions import Fraction
@@ -209,21 +209,6 @@ def amounts(pairs: list[str]) -> dict[str, str]:
             raise WorkloadError(f"quantity {pair}: write each bucket once as bucket=amount, such as web_searches=1")
         found[name] = value
     return found
-
-
-def moment(text: str) -> datetime:
-    """A day, from its midnight in UTC, or an instant with its zone."""
-    try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
-            return datetime.combine(date.fromisoformat(text), time(0), UTC)
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise WorkloadError(f"time {text}: cannot be read; write 2026-12-01 or 2026-12-01T09:00:00Z") from error
-    if found.tzinfo is None:
-        raise WorkloadError(f"time {text}: has no zone; write {text}Z for UTC")
-    if found.year < 1970:
-        raise WorkloadError(f"time {text}: lies before 1970; there are no prices")
-    return found.astimezone(UTC)
 
 
 def event_of(one: Planned, at: datetime) -> bytes:

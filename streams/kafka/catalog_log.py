@@ -34,6 +34,7 @@ class Published:
     catalog: Catalog
     book: Book
     scopes: tuple[Scope, ...]
+    published_ms: int = 0  # when the broker took it
 
 
 class PublishConflict(Exception):
@@ -109,6 +110,7 @@ class CatalogLog:
                 catalog,
                 compile_book(catalog, sequence, version),
                 tuple(scopes_of(watched(catalog).values())),
+                self.published_ms[sequence],
             )
         return self._compiled.get(sequence)
 

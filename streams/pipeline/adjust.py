@@ -13,10 +13,11 @@ from streams.catalog.book import Book
 from streams.pipeline.attribute import named
 from streams.pipeline.frames import INSTANT, MONEY
 from streams.pipeline.ledger import encode_frame, read_frame
+from streams.pipeline.measures import listed
 from streams.pipeline.rate import ADDED as RATED
 from streams.pipeline.rate import rate
 from streams.pipeline.runs import Run, Selection, same_values
-from streams.pipeline.totals import TOTALS, totals
+from streams.pipeline.totals import CAUSES, FIGURES, KEYS, TOTALS, totals
 from streams.tokens.normalise import normalise
 from streams.watch.scopes import Scope
 
@@ -161,17 +162,35 @@ def read_pairs(payload: bytes | None) -> Pairs:
 
 
 def adjusted_totals(pairs: Pairs, scopes: Sequence[Scope]) -> pl.DataFrame:
-    """TOTALS of the new rows less those of the old ones; what a void takes away counts as nothing."""
+    """TOTALS of the new rows less those of the old ones; what a void takes away counts as nothing.
+
+    Exact in every sum and counter. First and last cannot be taken back: they are those of all rows concerned. Of the causes
+    those are named whose amount moved most.
+    """
     if not pairs.height or not scopes:
         return pl.DataFrame(schema=TOTALS)
-    figures = ["events", "tokens", "unpriced", "cost"]
-    plus = totals(pairs.new.filter(pl.col("is_deleted") == 0), scopes)
-    minus = totals(pairs.old, scopes).with_columns(
-        *(-pl.col(name) for name in figures[:3]), cost=pl.lit(0, MONEY) - pl.col("cost")
+    plus = totals(pairs.new.filter(pl.col("is_deleted") == 0), scopes, causes=pairs.height)
+    minus = totals(pairs.old, scopes, causes=pairs.height).with_columns(
+        -pl.col(FIGURES[:-1]), cost=pl.lit(0, MONEY) - pl.col("cost")
     )
-    sums = pl.concat([plus, minus]).group_by("scope", "minute", "currency").agg(pl.col(figures).sum())
-    moved = sums.filter(pl.any_horizontal(pl.col(name) != 0 for name in figures))
-    return moved.cast(TOTALS).sort("scope", "minute", "currency")
+    both = pl.concat([plus.with_columns(is_old=pl.lit(False)), minus.with_columns(is_old=pl.lit(True))])
+    sums = both.group_by(KEYS).agg(pl.col(FIGURES).sum(), pl.col("first_ms").min(), pl.col("last_ms").max())
+    sums = sums.with_row_index("group")
+    placed = both.join(sums.select("group", *KEYS), on=KEYS)
+    extras = _less_old(placed, "extras", "name").sort("group", "name")
+    lists = extras.group_by("group", maintain_order=True).agg(pl.struct("name", "amount").alias("extras"))
+    causes = listed(_less_old(placed, "causes", "dimension", "value"), CAUSES)
+    whole = sums.join(lists, on="group", how="left").join(causes, on="group", how="left")
+    moved = pl.any_horizontal(*(pl.col(name) != 0 for name in FIGURES), pl.col("extras", "causes").is_not_null())
+    return whole.filter(moved).select(TOTALS.names()).cast(TOTALS).sort(KEYS)
+
+
+def _less_old(placed: pl.DataFrame, column: str, *names: str) -> pl.DataFrame:
+    """group, names and amount of the items of a list column, new less old; what did not move is left out."""
+    items = placed.select("group", "is_old", column).explode(column).drop_nulls(column).unnest(column)
+    amount = pl.col("amount")
+    signed = pl.when("is_old").then(pl.lit(0).cast(items.schema["amount"]) - amount).otherwise(amount)
+    return items.group_by("group", *names).agg(signed.sum().alias("amount")).filter(amount != 0)
 
 
 def differences(pairs: Pairs) -> pl.DataFrame:

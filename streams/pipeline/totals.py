@@ -1,31 +1,87 @@
-"""Deltas per scope and minute of one ledger batch: what the watch adds to its windows.
+"""Deltas per scope and slice of time of one ledger batch: what the watch adds to its windows. Columns only.
 
-Event time decides the minute. Money is added per currency. What has no price counts in `unpriced`, never as 0 money.
+Event time decides the slice. Money is added per currency. What has no price counts in `unpriced`, never as 0 money. Scopes
+that ask for the same share one computation, and nothing is computed that no scope asks for.
 """
 
 import io
 import zlib
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from streams.pipeline.dimensions import dimension
 from streams.pipeline.frames import MONEY
-from streams.watch.scopes import Scope
+from streams.pipeline.measures import causes_of, extras_of, inputs, line_tokens
+from streams.watch.scopes import OTHERS, Scope
 
-MINUTE_MS = 60_000
 ADJUSTED = "/adjustments"  # what the stream of corrections is called after its ledger's
+EXTRA = pl.Struct({"name": pl.String(), "amount": pl.Int64()})
+CAUSE = pl.Struct({"dimension": pl.String(), "value": pl.String(), "amount": MONEY})
 TOTALS = pl.Schema(
     {
         "scope": pl.String(),
-        "minute": pl.Int64(),
+        "slice": pl.Int64(),  # ms, when it starts
         "currency": pl.String(),
         "events": pl.Int64(),
         "tokens": pl.Int64(),
         "unpriced": pl.Int64(),
+        "unpriced_tokens": pl.Int64(),
         "cost": MONEY,
+        "first_ms": pl.Int64(),
+        "last_ms": pl.Int64(),
+        "extras": pl.List(EXTRA),
+        "causes": pl.List(CAUSE),
     }
 )
+KEYS = ("scope", "slice", "currency")
+FIGURES = ("events", "tokens", "unpriced", "unpriced_tokens", "cost")
+CAUSES = 8  # values of one dimension that a row names, the largest
+COLUMNS = ("event_time", "currency", "effective_cost", "total_tokens", "input_tokens")  # of every scope's events
+SHARED = "shared"  # the column of a split's values; the dimension's own stays, since it may name causes
+LIMIT_BYTES = 7 << 20  # of a message, below the topic's
+
+
+def totals(rated: pl.DataFrame, scopes: Sequence[Scope], causes: int = CAUSES) -> pl.DataFrame:
+    """rated: rows of a ledger batch. Returns TOTALS, sorted, one row a scope, slice and currency.
+
+    `extras` and `causes` are null where nothing was asked or found; of each contributor's values `causes` at most.
+    """
+    alike = defaultdict[Scope, list[str]](list)
+    for scope in scopes:
+        alike[replace(scope, id="")].append(scope.id)
+    found = [pl.DataFrame(schema=TOTALS)]
+    for scope, ids in alike.items() if rated.height else ():
+        part = _of_scope(rated, scope, causes)
+        found += [part.with_columns(scope=pl.lit(name) + pl.col("scope")) for name in ids]
+    return pl.concat(found).sort(KEYS)
+
+
+def _of_scope(rated: pl.DataFrame, scope: Scope, causes: int) -> pl.DataFrame:
+    """TOTALS whose `scope` lacks the id: `|tenant_id=acme|team=search`."""
+    rows = _events(rated, scope)
+    columns = {name: SHARED if scope.split and name == scope.split[0] else name for name in scope.names}
+    unpriced, tokens = pl.col("effective_cost").is_null(), pl.col("total_tokens")
+    asks = bool(scope.measures or scope.contributors)
+    sums = rows.group_by("tenant_id", *columns.values(), "slice", "currency").agg(
+        events=pl.len(),
+        tokens=tokens.sum(),
+        unpriced=unpriced.sum(),
+        unpriced_tokens=tokens.filter(unpriced).sum(),
+        cost=pl.col("effective_cost").sum(),
+        first_ms=pl.col("at").min(),
+        last_ms=pl.col("at").max(),
+        **({"row": pl.col("row")} if asks else {}),
+    )
+    if asks:
+        sums = _detailed(sums.with_row_index("group"), rows, scope, causes)
+    parts = [pl.lit("|tenant_id="), _clean("tenant_id")]
+    for name, column in columns.items():
+        parts += [pl.lit(f"|{name}="), _clean(column)]
+    absent = [pl.lit(None).alias(name) for name in ("extras", "causes") if name not in sums.columns]
+    return sums.with_columns(absent).select(pl.concat_str(parts).alias("scope"), *TOTALS.names()[1:]).cast(TOTALS)
 
 
 def _clean(name: str) -> pl.Expr:
@@ -36,39 +92,49 @@ def _clean(name: str) -> pl.Expr:
     return value
 
 
-def _of_scope(rated: pl.DataFrame, scope: Scope) -> pl.DataFrame:
-    asked = {name for name, _ in scope.where} | set(scope.each)
-    if others := [dimension(rated, name) for name in sorted(asked - set(rated.columns))]:
-        rated = rated.with_columns(others)
+def _events(rated: pl.DataFrame, scope: Scope) -> pl.DataFrame:
+    """The events of a scope: what its totals are made of, `at` and `slice` in ms, `currency` "" where there is none."""
+    named = {name for name, _ in scope.where} | {*scope.names, *scope.contributors, "tenant_id"}
     wanted = [pl.col(name) == value for name, value in scope.where]
     wanted += [pl.col(name).is_not_null() for name in scope.each]
     if scope.tenant != "*":
         wanted.append(pl.col("tenant_id") == scope.tenant)
-    rows = rated.filter(*wanted) if wanted else rated
-    names = [n for n in scope.each if n != "tenant_id"]
-    sums = rows.group_by(
-        "tenant_id",
-        *names,
-        minute=pl.col("event_time").dt.epoch("ms") // MINUTE_MS,
-        currency=pl.col("currency").fill_null(""),
-    ).agg(
-        events=pl.len().cast(pl.Int64),
-        tokens=pl.col("total_tokens").sum(),
-        unpriced=pl.col("effective_cost").is_null().sum().cast(pl.Int64),
-        cost=pl.col("effective_cost").sum(),
+    if scope.above is not None:
+        wanted.append(pl.col("input_tokens") > scope.above)
+    more = inputs(scope)
+    own = [name for name in dict.fromkeys((*sorted(named), *COLUMNS, *more)) if name in rated.columns]
+    rows = rated.select(own).with_columns(
+        *(dimension(rated, name) for name in sorted(named - set(own))),
+        *(pl.lit(None, kind).alias(name) for name, kind in more.items() if name not in own),
     )
-    parts = [pl.lit(f"{scope.id}|tenant_id="), _clean("tenant_id")]
-    for name in names:
-        parts += [pl.lit(f"|{name}="), _clean(name)]
-    return sums.select(pl.concat_str(parts).alias("scope"), *TOTALS.names()[1:])
+    at = pl.col("event_time").dt.epoch("ms")
+    rows = (rows.filter(*wanted) if wanted else rows).with_columns(
+        at=at,
+        slice=at - at % scope.slice_ms,
+        currency=pl.col("currency").fill_null(""),
+        **({SHARED: _shared(*scope.split)} if scope.split else {}),
+    )
+    if scope.buckets:
+        rows = rows.with_columns(line_tokens(rows, scope.buckets))
+    return rows.with_row_index("row") if scope.measures or scope.contributors else rows
 
 
-def totals(rated: pl.DataFrame, scopes: Sequence[Scope]) -> pl.DataFrame:
-    """rated: rows of a ledger batch. Returns TOTALS, sorted, one row a scope, minute and currency."""
-    if not rated.height or not scopes:
-        return pl.DataFrame(schema=TOTALS)
-    found = pl.concat([_of_scope(rated, scope) for scope in scopes])
-    return found.cast(TOTALS).sort("scope", "minute", "currency")
+def _shared(name: str, listed: Sequence[str]) -> pl.Expr:
+    """The values that have a share of their own; all others, and none, are one."""
+    return pl.when(pl.col(name).is_in(listed)).then(name).otherwise(pl.lit(OTHERS))
+
+
+def _detailed(sums: pl.DataFrame, rows: pl.DataFrame, scope: Scope, causes: int) -> pl.DataFrame:
+    """sums: group, row (of its events). Adds `extras` and `causes` as far as the scope asks for them."""
+    groups = sums.select("group", "row").explode("row").sort("row")["group"]
+    rows, sums = rows.with_columns(groups), sums.drop("row")
+    if scope.measures:
+        extras = extras_of(rows, scope).sort("group", "name")
+        lists = extras.group_by("group").agg(pl.struct("name", "amount").alias("extras"))
+        sums = sums.join(lists, on="group", how="left")
+    if scope.contributors:
+        sums = sums.join(causes_of(rows, scope, causes), on="group", how="left")
+    return sums
 
 
 def partition_of(scope: str, partitions: int) -> int:
@@ -85,6 +151,13 @@ def split(frame: pl.DataFrame, partitions: int) -> list[bytes]:
 
 
 def _encode(frame: pl.DataFrame) -> bytes:
+    payload = _ipc(frame)
+    if len(payload) > LIMIT_BYTES:  # who caused it is less than how much it is
+        payload = _ipc(frame.with_columns(pl.lit(None, TOTALS["causes"]).alias("causes")))
+    return payload
+
+
+def _ipc(frame: pl.DataFrame) -> bytes:
     out = io.BytesIO()
     frame.write_ipc_stream(out, compression="zstd", compat_level=pl.CompatLevel.oldest())
     return out.getvalue()

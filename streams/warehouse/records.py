@@ -1,11 +1,18 @@
-"""Records of usage.alerts and usage.budgets as rows; `record` keeps the JSON as it was."""
+"""JSON records of topics as rows; `record` keeps the JSON as it was. One entry of TABLES is all that a further topic needs.
 
-from collections.abc import Mapping, Sequence
+A column is read from the field of its name, or from where its path points (`silenced.id`). What is not there, or cannot be what
+the column holds, is null: the warehouse stores whatever the topic holds and never stops at it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
 
 import msgspec
 import polars as pl
+import structlog
 from clickhouse_connect.driver.client import Client
 
 from streams.kafka.ports import Message
@@ -13,54 +20,185 @@ from streams.pipeline.frames import INSTANT, MONEY
 from streams.warehouse.insert import insert_frame
 from streams.watch.scopes import id_and_tenant
 
-PLACE = {"topic_partition": pl.Int32, "topic_offset": pl.Int64}
-TEXT = pl.String
-ALERTS: dict[str, Any] = {
-    "tenant_id": TEXT, "alert_id": TEXT, "revision": pl.Int64, "state": TEXT, "kind": TEXT, "budget_id": TEXT,
-    "scope": TEXT, "severity": TEXT, "threshold": MONEY, "value": MONEY, "limit": MONEY, "unit": TEXT, "currency": TEXT,
-    "owner": TEXT, "accountable": TEXT, "period_start": INSTANT, "period_end": INSTANT, "occurred_at": INSTANT,
-    "detected_at": INSTANT,
+log = structlog.get_logger()
+Record = dict[str, Any]
+TEXT, INT, FLAG = pl.String(), pl.Int64(), pl.Int32()
+PAIRS = pl.List(
+    pl.Struct({"name": pl.String(), "value": pl.String()})
+)  # of an object; a map in ClickHouse needs no type here
+NO_PERIOD = "1970-01-01T00:00:00Z"
+
+
+class Column(NamedTuple):
+    """What a column holds, and where in the record it stands; "" = under its own name."""
+
+    kind: Any
+    path: str = ""
+
+
+def of(kind: Any, *names: str) -> dict[str, Column]:
+    """Columns of one kind, each under its own name."""
+    return {name: Column(kind) for name in names}
+
+
+def whole(record: Record, key: str) -> Iterable[Record]:
+    """One row a record."""
+    yield record
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Where records of a topic go. Every table has topic_partition, topic_offset and record besides.
+
+    rows:    what becomes of a record: one row, several, or none; key is the message's
+    deletes: a message without a value is a row with is_deleted = 1; else it is none
+    dated:   has published_at, the broker's append time
+    """
+
+    name: str
+    columns: Mapping[str, Column]
+    rows: Callable[[Record, str], Iterable[Record]] = whole
+    deletes: bool = False
+    dated: bool = True
+
+
+def command_of(record: Record, key: str) -> Iterable[Record]:
+    """A command says what it is about under a name of its own."""
+    silence = record.get("silence") or {}
+    about = ("alert_id", "silence_id", "request_id", "annotation_id")
+    subject = next((record[k] for k in about if record.get(k)), silence.get("id", ""))
+    match = silence.get("match") or record.get("match") or {}
+    tenant = record.get("tenant") or match.get("tenant") or ""
+    if not tenant and record.get("scope"):
+        tenant = id_and_tenant(record["scope"])[1]
+    said = next((record[k] for k in ("justification", "note", "text") if record.get(k)), silence.get("reason", ""))
+    yield record | {
+        "command_id": record.get("command_id") or key,
+        "subject": subject,
+        "tenant_id": tenant,
+        "said": said,
+    }
+
+
+def period_of(record: Record, key: str) -> Iterable[Record]:
+    """What a budget came to in a period of the calendar: its last record is how that ended."""
+    if record.get("period") == "calendar":
+        yield record
+
+
+def exceptions_of(record: Record, key: str) -> Iterable[Record]:
+    """What was used of each exception in force. A rolling window has no periods: of it the newest record alone is kept."""
+    periods = {} if record.get("period") == "calendar" else dict.fromkeys(("period_start", "period_end"), NO_PERIOD)
+    for part in (record.get("exception") or {}).get("parts") or ():
+        yield record | periods | {"exception": part}
+
+
+ALERTS = {
+    **of(TEXT, "tenant_id", "alert_id"), **of(INT, "revision"), **of(TEXT, "state", "kind", "budget_id", "scope", "severity"),
+    **of(MONEY, "threshold", "value", "limit", "percent"), **of(TEXT, "unit", "currency", "owner", "accountable", "reason"),
+    **of(INSTANT, "period_start", "period_end", "occurred_at", "detected_at", "since"), **of(FLAG, "late", "told"),
+    **of(INT, "lateness_ms", "escalation"), "condition": Column(TEXT, "threshold"), "silenced": Column(TEXT, "silenced.id"),
+    "acknowledged_by": Column(TEXT, "acknowledged.by"), "acknowledged_at": Column(INSTANT, "acknowledged.at"),
+    "dimensions": Column(PAIRS), **of(TEXT, "summary"),
 }  # fmt: skip
-BUDGETS: dict[str, Any] = {
-    "scope": TEXT, "tenant_id": TEXT, "budget_id": TEXT, "used": MONEY, "limit": MONEY, "headroom": MONEY, "unit": TEXT,
-    "currency": TEXT, "verdict": TEXT, "period_start": INSTANT, "period_end": INSTANT, "as_of": INSTANT,
+BUDGETS = {
+    **of(TEXT, "scope", "tenant_id", "budget_id"), **of(MONEY, "used", "limit", "headroom"),
+    **of(TEXT, "unit", "currency", "verdict"), **of(INSTANT, "period_start", "period_end", "as_of"),
 }  # fmt: skip
-TABLES: dict[str, tuple[str, Mapping[str, Any]]] = {
-    "usage.alerts": ("usage.alerts_rows", ALERTS),
-    "usage.budgets": ("usage.budgets_rows", BUDGETS),
+PERIODS = {
+    **of(TEXT, "scope", "tenant_id", "budget_id", "unit", "currency"), **of(INSTANT, "period_start", "period_end", "as_of"),
+    **of(MONEY, "used", "limit", "base_limit"), **of(INT, "events", "unpriced_events", "unpriced_tokens"),
+}  # fmt: skip
+EXCEPTIONS = {
+    **of(TEXT, "scope", "tenant_id", "budget_id", "unit", "currency"), **of(INSTANT, "period_start", "period_end", "as_of"),
+    "exception_id": Column(TEXT, "exception.id"), "extra": Column(MONEY, "exception.extra"),
+    "used": Column(MONEY, "exception.used"), "expires": Column(INSTANT, "exception.until"),
+}  # fmt: skip
+COMMANDS = {**of(TEXT, "command_id", "kind", "subject", "tenant_id", "by", "said"), "asked_at": Column(INSTANT, "at")}
+TABLES: dict[str, tuple[Table, ...]] = {
+    "usage.alerts": (Table("usage.alerts_rows", ALERTS),),
+    "usage.budgets": (
+        Table("usage.budgets_rows", BUDGETS, deletes=True, dated=False),
+        Table("usage.budget_periods_rows", PERIODS, period_of),
+        Table("usage.exception_use_rows", EXCEPTIONS, exceptions_of),
+    ),
+    "usage.commands": (Table("usage.commands_rows", COMMANDS, command_of),),
 }
 
 
-def rows_of(topic: str, partition: int, messages: Sequence[Message]) -> pl.DataFrame:
-    """One row a record, columns of its table; a tombstone is a row with is_deleted = 1."""
-    _, columns = TABLES[topic]
-    rows = []
+def rows_of(table: Table, partition: int, messages: Sequence[Message]) -> pl.DataFrame:
+    """Rows of a table, in its columns."""
+    rows = list[Record]()
     for m in messages:
-        found = msgspec.json.decode(m.value) if m.value else _tombstone(m.key or b"")
-        row = {name: _typed(found.get(name), kind) for name, kind in columns.items()}
-        row |= {"topic_partition": partition, "topic_offset": m.offset, "record": (m.value or b"").decode()}
-        row |= {"published_at": m.timestamp} if topic == "usage.alerts" else {"is_deleted": int(m.value is None)}
-        rows.append(row)
-    schema = {**columns, **PLACE, "record": TEXT}
-    schema |= {"published_at": pl.Int64} if topic == "usage.alerts" else {"is_deleted": pl.Int32}
+        key, text = (m.key or b"").decode(errors="replace"), (m.value or b"").decode(errors="replace")
+        if m.value is None and not table.deletes:
+            continue
+        found = _record(m) if m.value is not None else _tombstone(key)
+        for row in table.rows(found, key):
+            cells = {name: _cell(row, name, column) for name, column in table.columns.items()}
+            cells |= {"topic_partition": partition, "topic_offset": m.offset, "record": text}
+            cells |= {"is_deleted": int(m.value is None)} if table.deletes else {}
+            rows.append(cells | ({"published_at": m.timestamp} if table.dated else {}))
+    schema = {name: column.kind for name, column in table.columns.items()}
+    schema |= {"topic_partition": pl.Int32(), "topic_offset": INT, "record": TEXT}
+    schema |= {"is_deleted": FLAG} if table.deletes else {}
+    schema |= {"published_at": INT} if table.dated else {}
     frame = pl.DataFrame(rows, schema=pl.Schema({k: TEXT if v == MONEY else v for k, v in schema.items()}))
-    money = [pl.col(name).cast(MONEY) for name, kind in columns.items() if kind == MONEY]
-    frame = frame.with_columns(money)
-    return frame.with_columns(pl.col("published_at").cast(INSTANT)) if topic == "usage.alerts" else frame
+    frame = frame.with_columns(pl.col(name).cast(MONEY) for name, kind in schema.items() if kind == MONEY)
+    return frame.with_columns(pl.col("published_at").cast(INSTANT)) if table.dated else frame
 
 
-def _tombstone(key: bytes) -> dict[str, Any]:
-    scope = key.decode()
-    budget, tenant = id_and_tenant(scope)
-    return {"scope": scope, "tenant_id": tenant, "budget_id": budget, "unit": "", "verdict": ""}
+def _record(m: Message) -> Record:
+    try:
+        return msgspec.json.decode(m.value or b"", type=Record)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        log.warning("a record cannot be read; its text is kept", offset=m.offset, error=str(error))
+        return {}
 
 
-def _typed(value: Any, kind: Any) -> Any:
-    return datetime.fromisoformat(value) if kind == INSTANT and value is not None else value
+def _tombstone(key: str) -> Record:
+    budget, tenant = id_and_tenant(key)
+    return {"scope": key, "tenant_id": tenant, "budget_id": budget, "unit": "", "verdict": ""}
+
+
+def _cell(record: Record, name: str, column: Column) -> Any:
+    """A value as its column takes it; None where there is none."""
+    value: Any = record
+    for step in (column.path or name).split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    if value is None:
+        return None
+    match column.kind:
+        case pl.Datetime():
+            return _instant(value)
+        case pl.Decimal():
+            return _money(value)
+        case pl.List():
+            return [{"name": k, "value": str(v)} for k, v in value.items()] if isinstance(value, Mapping) else None
+        case pl.Int64() | pl.Int32():
+            return int(value) if isinstance(value, int) else None
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _instant(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _money(value: Any) -> str | None:
+    """A threshold may have a name instead, such as `1h/5m`."""
+    try:
+        return f"{found:f}" if isinstance(value, str | int) and (found := Decimal(value)).is_finite() else None
+    except InvalidOperation:
+        return None
 
 
 def insert_records(client: Client, topic: str, partition: int, messages: Sequence[Message]) -> None:
     """Store records of one partition; the same ones twice meet in ReplacingMergeTree."""
-    table, _ = TABLES[topic]
     token = f"{topic}/{partition}/{messages[0].offset}-{messages[-1].offset}"
-    insert_frame(client, table, rows_of(topic, partition, messages), token)
+    for table in TABLES[topic]:
+        rows = rows_of(table, partition, messages)
+        if not rows.is_empty():
+            insert_frame(client, table.name, rows, token)

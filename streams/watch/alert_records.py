@@ -8,10 +8,12 @@ from urllib.parse import quote
 
 from streams.catalog.durations import duration_text
 from streams.watch.alerts import Cause, instant, text
+from streams.watch.contributors import Contributor
+from streams.watch.exact import EXACT
 from streams.watch.machine import Transition
 from streams.watch.periods import SIZES
 from streams.watch.raised import ACKNOWLEDGED, FIRING, RESOLVED
-from streams.watch.windows import EXACT, Sums
+from streams.watch.windows import Sums
 
 RANKS = {"info": 0, "warning": 1, "critical": 2}
 RESOLUTIONS = {
@@ -51,15 +53,6 @@ class About(NamedTuple):
     currency: str | None = None
     runbook: str = ""
     parents: tuple[str, ...] = ()
-
-
-class Contributor(NamedTuple):
-    """A value of a dimension and what it used of the window; share of the whole, None where that is 0."""
-
-    dimension: str
-    value: str
-    amount: Decimal
-    share: Decimal | None
 
 
 def alert_record(
@@ -117,7 +110,7 @@ def alert_record(
                 "dimension": c.dimension,
                 "value": c.value,
                 "amount": text(c.amount),
-                "share": None if c.share is None else text(c.share),
+                "share": text(c.share.quantize(Decimal("0.001"))),
             }
             for c in contributors
         ],
@@ -172,14 +165,19 @@ def _sentence(about: About, change: Transition, percent: str | None, said: str) 
     return "; ".join([f"{about.scope}: {figures}", *ends])
 
 
+def where_of(dimensions: Mapping[str, str]) -> list[str]:
+    """A scope's dimensions as the query `alert_events` takes them; what would end a pair or a list is escaped."""
+    return [f"{name}={quote(value, safe='/:@ ')}" for name, value in sorted(dimensions.items()) if name != "tenant_id"]
+
+
 def query_of(tenant: str, dimensions: Mapping[str, str], start: int, end: int) -> str:
     """The named question that lists the events behind it, as it is typed."""
-    pairs = [f"{name}={quote(value, safe='/:@ ')}" for name, value in sorted(dimensions.items()) if name != "tenant_id"]
     given = {
         "tenant": tenant,
-        "where": ",".join(pairs),
+        "where": ",".join(where_of(dimensions)),
         "start": instant(start)[:-1].replace("T", " "),
         "end": instant(end)[:-1].replace("T", " "),
+        "top": 20,
     }
     return " ".join(
         ["usage-streams query alert_events", *(f"--param {shlex.quote(f'{k}={v}')}" for k, v in given.items())]

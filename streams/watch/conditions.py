@@ -3,15 +3,9 @@
 from decimal import Decimal
 from typing import NamedTuple
 
-from streams.watch.windows import Sums
+from streams.watch.windows import Stretch
 
-
-class Stretch(NamedTuple):
-    """A window as of some clock, `[start, end)` in ms of event time, with what was used in it."""
-
-    start: int
-    end: int
-    sums: Sums
+__all__ = ["Condition", "Stretch"]
 
 
 class Condition(NamedTuple):

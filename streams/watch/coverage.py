@@ -9,9 +9,9 @@ from streams.catalog.calendars import Calendar
 from streams.catalog.limits import Budget, Exemption, RunLimits
 from streams.catalog.models import Catalog
 from streams.watch.commands import Commands
+from streams.watch.exact import EXACT
 from streams.watch.exceptions import Grant, Grants, grants
 from streams.watch.scopes import OTHERS, dimensions_of, key_of, rule_of
-from streams.watch.windows import EXACT
 
 EVERYBODY = "*"
 TENANT = "tenant_id"

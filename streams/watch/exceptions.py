@@ -14,8 +14,8 @@ from streams.catalog.limits import Exemption
 from streams.watch.alerts import instant, text
 from streams.watch.commands import Case, Commands, ms_of
 from streams.watch.conditions import Condition
+from streams.watch.exact import EXACT
 from streams.watch.scopes import key_of
-from streams.watch.windows import EXACT
 
 DAY_MS = 86_400_000
 

@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from streams.watch.coverage import Cover
+from streams.watch.exact import EXACT
 from streams.watch.exceptions import Grant, exception_field, extra_of, uses
 from streams.watch.standing import Standing
-from streams.watch.windows import EXACT
 
 ALLOW, WARN, APPROVE, STOP = "allow", "warn", "require_approval", "stop"
 VERDICTS = (ALLOW, WARN, APPROVE, STOP)

@@ -90,7 +90,7 @@ class Watched:
 
 
 def watched(catalog: Catalog) -> dict[str, Watched]:
-    """By id. Rules about the catalog itself (watch/catalog_alerts.py) and about exceptions have no windows."""
+    """By id. Rules about the catalog itself and about exceptions have none (watch/apart.py)."""
     return {w.id: w for w in sorted(_all(catalog), key=lambda w: w.id)}
 
 

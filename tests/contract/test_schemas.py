@@ -92,7 +92,7 @@ def test_every_field_says_what_it_is_and_none_could_hold_content(name: str) -> N
         assert not {"prompt", "completion", "message", "messages", "content", "text", "body", "input", "output"} & {
             field["name"]
         }
-        optional = (
-            isinstance(field["type"], list) or isinstance(field["type"], dict) and field["type"]["type"] == "array"
+        optional = isinstance(field["type"], list) or (
+            isinstance(field["type"], dict) and field["type"]["type"] == "array"
         )
         assert optional == ("default" in field), f"{field['name']}: a field without default can never be left out"

@@ -135,7 +135,7 @@ def verb(own: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def test_newer_base_prices_are_shown_published_told_and_kept_by_apply(own: Path, tmp_path: Path) -> None:
+def test_newer_base_prices_are_shown_published_and_kept_by_apply(own: Path, tmp_path: Path) -> None:
     folder, newer = str(catalog_folder()), tmp_path / "newer.json"
     verb(own, "apply", folder, "--yes", "--reason", "first prices")
     newest = datetime(2026, 1, 1, tzinfo=UTC)
@@ -147,8 +147,6 @@ def test_newer_base_prices_are_shown_published_told_and_kept_by_apply(own: Path,
 
     assert "published version 2" in verb(own, "catalog", "update", "--from", str(newer), "--yes")
     assert verb(own, "catalog", "update", "--from", str(newer)) == "nothing changes\n"
-    alerts = [json.loads(line) for line in verb(own, "tail", "alerts", "--no-follow").splitlines()]
-    assert [(a["kind"], a["budget_id"], a["value"]) for a in alerts] == [("price_change", "vendor-price", "19999900")]
 
     verb(own, "apply", folder, "--yes")  # the installed base prices do not come back
     asked = ("catalog", "show", "--json", "--provider", "openai", "--model", "gpt-4o")

@@ -30,7 +30,8 @@ from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_frame
 from streams.pipeline.runs import Kind, Selection
 from streams.pipeline.totals import split, totals
-from streams.watch.windows import current
+from streams.watch.scopes import rule_of
+from streams.watch.tracks import stretches
 from tests.support.corrections import EVENT
 from tests.support.events import ENCODE, NOW, event
 from tests.support.gates import Gated, GatedLog, Owner, inline
@@ -65,6 +66,8 @@ class WatchOwner(Owner):
             state=GatedLog(world.state, self),
             alerts=GatedLog(world.alerts, self),
             budgets=GatedLog(world.budgets, self),
+            enforcements=GatedLog(world.enforcements, self),
+            commands=world.commands,
             ledger=lambda p: world.ledgers[p],
             adjustments=lambda p: world.adjustments[p],
             catalogs=CatalogLog(world.catalog_log),
@@ -107,8 +110,9 @@ class Watching(Gated):
         self.amount, self.has_later = "0.01", False
         self.truth, self.catalog_log = MemoryLog(), MemoryLog()
         self.totals, self.state, self.alerts, self.budgets = MemoryLog(), MemoryLog(), MemoryLog(), MemoryLog()
+        self.enforcements, self.commands = MemoryLog(), MemoryLog()
         self.owners = []
-        self.logs = [self.totals, self.state, self.alerts, self.budgets]
+        self.logs = [self.totals, self.state, self.alerts, self.budgets, self.enforcements]
         self.final: WatchPartition | None = None
         self.delivered = 0
         self.loop.run_until_complete(CatalogLog(self.catalog_log).publish(self.catalog()))
@@ -246,24 +250,35 @@ class Watching(Gated):
     def check(self) -> None:
         watch = self.final
         assert watch is not None
-        published = self.loop.run_until_complete(CatalogLog(self.catalog_log).wait_for(watch.state.sequence))
+        published = self.loop.run_until_complete(CatalogLog(self.catalog_log).wait_for(watch.state.head.sequence))
         assert self.windows(watch) == self.brute_force(published), (
             f"windows and ledger differ: {self.windows(watch)} {self.brute_force(published)}"
         )
-        contents: dict[tuple[str, int], str] = {}
-        for m in self.alerts.messages:
-            found = json.loads(m.value or b"")
-            known = contents.setdefault((found["alert_id"], found["revision"]), json.dumps(found))
-            assert known == json.dumps(found), "one revision of an alert was published with two contents"
-        assert set(contents) >= self.uninterrupted(), "an alert of the uninterrupted history is missing"
-        assert set(contents) == self.uninterrupted(), "an alert that an uninterrupted watch would not have raised"
+        told = self.contents(self.alerts, "alert_id", "revision")
+        enforced = self.contents(self.enforcements, "enforcement_id", "scope")
+        wanted = self.uninterrupted()
+        assert (told, enforced) == wanted, "an interrupted watch tells another story than one that never stumbled"
+
+    @staticmethod
+    def contents(log: MemoryLog, *names: str) -> dict[tuple[object, ...], str]:
+        """Records by id, as bytes."""
+        found: dict[tuple[object, ...], str] = {}
+        for m in log.messages:
+            record = json.loads(m.value or b"")
+            body = json.dumps(record)
+            assert found.setdefault(tuple(record[n] for n in names), body) == body, (
+                "one id was published with two contents"
+            )
+        return found
 
     @staticmethod
     def windows(watch: WatchPartition) -> dict[str, tuple[int, Decimal]]:
         """Events and cost of every scope in its window as of the clock."""
         found = {}
-        for key, track in watch.state.tracks.items():
-            _, _, sums = current(watch.state.watched[key.partition("|")[0]].budget, track, watch.state.clock)
+        for key in watch.state.scopes:
+            known, kept = watch.state.watched[rule_of(key)], watch.state.scopes.get(key)
+            assert kept is not None
+            sums = stretches(known, kept.track, watch.state.clock)["period"].sums
             found[key] = sums.events, sums.cost
         return {key: sums for key, sums in found.items() if sums[0]}
 
@@ -279,21 +294,21 @@ class Watching(Gated):
         ]
         for part in parts:
             for row in part.iter_rows(named=True):
-                age = clock - row["minute"] * MINUTE_MS
-                if row["scope"].startswith("hour|") and not 0 < age <= 60 * MINUTE_MS:
+                end = -(-clock // MINUTE_MS) * MINUTE_MS
+                if row["scope"].startswith("hour|") and not end - 60 * MINUTE_MS <= row["slice"] < end:
                     continue
                 events, cost = found.get(row["scope"], (0, Decimal(0)))
                 found[row["scope"]] = events + row["events"], cost + row["cost"]
         return {key: sums for key, sums in found.items() if sums[0]}
 
-    def uninterrupted(self) -> set[tuple[str, int]]:
+    def uninterrupted(self) -> tuple[dict[tuple[object, ...], str], dict[tuple[object, ...], str]]:
         """What one watch that never stumbled says of the same topic, from its first message on."""
-        quiet = MemoryLog()
-        again = WatchPorts(0, 1, self.totals, MemoryLog(), quiet, MemoryLog(), lambda p: self.ledgers[p],
-                           lambda p: self.adjustments[p], CatalogLog(self.catalog_log), "s1", lambda: NOW,
-                           lambda: 0.0, inline)  # fmt: skip
+        alerts, enforcements = MemoryLog(), MemoryLog()
+        again = WatchPorts(0, 1, self.totals, MemoryLog(), alerts, MemoryLog(), enforcements, self.commands,
+                           lambda p: self.ledgers[p], lambda p: self.adjustments[p], CatalogLog(self.catalog_log), "s1",
+                           lambda: NOW, lambda: 0.0, inline)  # fmt: skip
         self.loop.run_until_complete(WatchPartition.open(again))
-        return {(r["alert_id"], r["revision"]) for r in (json.loads(m.value or b"") for m in quiet.messages)}
+        return self.contents(alerts, "alert_id", "revision"), self.contents(enforcements, "enforcement_id", "scope")
 
 
 TestWatching = Watching.TestCase

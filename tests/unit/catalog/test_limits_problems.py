@@ -130,6 +130,20 @@ SLIPS = {
         budget("b", 'tenant = "acme"\nparent = "a"') + budget("a", 'tenant = "globex"'),
         "budgets b: parent a is for tenant globex, this is for acme; give both the same tenant",
     ),
+    "a parent that a pool of others has many of": (
+        budget("b", 'parent = "a"\nsplit = { by = "application", shares = { x = "0.5", "*" = "0.5" } }')
+        + budget("a").replace('"team"', '"team", "application"'),
+        "budgets b: parent a holds for each application, which this does not tell apart",
+    ),
+    "a parent with more shares": (
+        budget("b", 'parent = "a"\nsplit = { by = "application", shares = { x = "0.5", "*" = "0.5" } }')
+        + budget("a", 'split = { by = "application", shares = { x = "0.5", y = "0.2", "*" = "0.3" } }'),
+        "budgets b: parent a has a share of y by application, which this does not tell apart; add them to split",
+    ),
+    "low usage of no whole period": (
+        '[[rules]]\nid = "idle"\nkind = "low_usage"\nevents = 9\nperiod = { kind = "rolling", size = "1h" }\n',
+        'limits.toml:1: rules idle: period is rolling, low_usage judges whole ones; write kind = "calendar"',
+    ),
     "a lifetime of everything": (
         '[[budgets]]\nid = "b"\nlimit = "1"\neach = ["tenant_id"]\nperiod = { kind = "lifetime" }\n',
         "limits.toml:1: budgets b: period is a lifetime and each is empty: it would never end; name what lives",

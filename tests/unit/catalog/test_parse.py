@@ -70,7 +70,7 @@ SLIPS = {
     ),
     "a word that is not on the list": (
         '[[rules]]\nid = "r"\nkind = "unprised"',
-        "prices.toml:3: rules.0.kind: is 'unprised'; write 'unpriced', 'context', 'policy',",
+        "prices.toml:3: rules.0.kind: is 'unprised'; write 'unpriced', 'context', 'policy', 'low_usage',",
     ),
     "a day instead of an instant": (
         GOOD.replace("2026-01-01T00:00:00Z", "2026-01-01"),

@@ -13,7 +13,8 @@ from streams.catalog.drawdown import position, pressing
 from streams.catalog.models import Catalog
 from streams.catalog.usage_frames import slice_minutes
 from streams.cli import main
-from streams.cli.commitments import bar, moment, show
+from streams.cli.commitments import bar, show
+from streams.cli.moments import moment
 from tests.support.usage import usage, used
 from tests.unit.catalog.test_credits import quota, volume
 from tests.unit.catalog.test_drawdown import MAY, credit, promise
@@ -23,7 +24,7 @@ DAY = timedelta(days=1)
 
 @pytest.mark.parametrize(
     ("at", "said"),
-    [("tomorrow", "tomorrow: no time; write it as 2026-"), ("2026-05-01T00:00:00", "has no zone; write it as")],
+    [("tomorrow", "tomorrow: is no time; write 2026-"), ("2026-05-01T00:00:00", "has no zone; write it as")],
 )
 def test_a_moment_says_its_zone(at: str, said: str) -> None:
     if not main.app.registered_commands:

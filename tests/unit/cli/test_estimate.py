@@ -170,8 +170,6 @@ NONSENSE = [
     ([*MINI, "--growth", "-2x"], "estimate: growth: -2x is no factor; give a positive one up to 1000000x"),
     ([*MINI, "--quantity", "web_serches=1"], "bucket web_serches is unknown; is it web_searches"),
     ([*MINI, "--quantity", "web_searches"], "quantity web_searches: write each bucket once as bucket=amount"),
-    ([*MINI, "--at", "soon"], "time soon: cannot be read; write 2026-12-01 or 2026-12-01T09:00:00Z"),
-    ([*MINI, "--at", "2026-12-01T09:00:00"], "has no zone; write 2026-12-01T09:00:00Z for UTC"),
     ([*MINI, "--compare", "nobody/x"], "model nobody/x: provider nobody has no prices"),
     ([*MINI, "--provisioned", "hourly=60"], "estimate: provisioned.tokens_per_minute: is missing; add it"),
     ([*MINI, "--provisioned", "hourly=-1,tokens_per_minute=1"], "estimate: provisioned.hourly: money is -1; give a positive"),
@@ -193,6 +191,14 @@ def test_nonsense_is_one_clear_line_with_the_remedy(arguments: list[str], line: 
     [only] = said.stderr.splitlines()
     assert only.startswith("usage-streams: ")
     assert line in only
+
+
+@pytest.mark.parametrize(("at", "said"), [("soon", "soon: is no time"), ("2026-12-01T09:00:00", "has no zone")])
+def test_a_time_without_meaning_is_refused(at: str, said: str) -> None:
+    refused = run.invoke(main.app, ["estimate", *MINI, "--at", at])
+
+    assert refused.exit_code == 2
+    assert said in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_query_lists_the_questions_or_says_which_there_are(name: str) -> None:
     ("arguments", "message"),
     [
         (["rerate"], "--from and --to are missing; or take --unpriced, or --resume"),
-        (["rerate", "--from", "yesterday", "--to", "2026-12-01"], "yesterday: is no time; write 2026-11-01"),
+        (["rerate", "--from", "yesterday", "--to", "2026-12-01"], "yesterday: is no time; write 2026-11-24"),
         (["rerate", "--from", "2026-12-01", "--to", "2026-12-01"], "its end is not after its start"),
         (["rerate", "--unpriced", "--apply"], "--reason is missing; say why, it stays with every row that is changed"),
         (["void"], "--where is missing; say which usage was wrong"),

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from streams.catalog.limits import Paged
-from streams.watch.alert_records import About, Contributor, Window, alert_record, inhibits
+from streams.watch.alert_records import About, Window, alert_record, inhibits
 from streams.watch.alerts import Cause
 from streams.watch.conditions import Condition
+from streams.watch.contributors import Contributor
 from streams.watch.machine import Transition, acknowledge, advance
 from streams.watch.raised import Ack, Hush, Raised
 from streams.watch.windows import Sums
@@ -79,7 +80,7 @@ def test_a_record_says_everything_that_a_notifier_needs() -> None:
         "lateness_ms": 0,
         "contributors": [{"dimension": "model", "value": "gpt-5", "amount": "6.8", "share": "0.8"}],
         "query": "usage-streams query alert_events --param tenant=acme --param where=team=a%2Cb"
-        " --param 'start=2026-09-21 00:00:00.000' --param 'end=2026-09-22 00:00:00.000'",
+        " --param 'start=2026-09-21 00:00:00.000' --param 'end=2026-09-22 00:00:00.000' --param top=20",
         "link": f"/v1/alerts/{change.alert_id}",
         "silenced": None,
         "told": True,

@@ -14,11 +14,14 @@ from streams.catalog.models import Catalog
 from streams.watch.alerts import Cause
 from streams.watch.scopes import id_and_tenant, key_of
 from streams.watch.state import WatchState
-from streams.watch.windows import MINUTE_MS, Delta, current
+from streams.watch.store import ScopeState
+from streams.watch.tracks import stretches
+from streams.watch.windows import Delta
 
 DAY = Budget(id="team-day", each=("team",), limit=Decimal(10), period=Calendar(every="day"))
 HOUR = Budget(id="hour", limit=Decimal(10), period=Rolling(size="1h"), thresholds=(Decimal(1),))
 CATALOG = Catalog(budgets=(DAY, HOUR), rules=(Rule(id="no-price", kind="unpriced"),))
+MINUTE_MS = 60_000
 START = 1_790_000_000_000 // 86_400_000 * 1440  # minute of a midnight
 
 
@@ -33,11 +36,23 @@ def cause(at: int = 0) -> Cause:
 
 
 def day(minute: int, cost: str, team: str = "a", unpriced: int = 0) -> Delta:
-    return Delta(key_of("team-day", "acme", [("team", team)]), START + minute, "USD", 1, 10, unpriced, Decimal(cost))
+    return row(key_of("team-day", "acme", [("team", team)]), minute, cost, unpriced)
 
 
 def hour(minute: int, cost: str) -> Delta:
-    return Delta(key_of("hour", "acme", []), START + minute, "USD", 1, 10, 0, Decimal(cost))
+    return row(key_of("hour", "acme", []), minute, cost)
+
+
+def row(scope: str, minute: int, cost: str, unpriced: int = 0, events: int = 1, currency: str = "USD") -> Delta:
+    """Events in the middle of a minute."""
+    at = (START + minute) * MINUTE_MS
+    return Delta(scope, at, currency, events, 10 * events, unpriced, 10 * unpriced, Decimal(cost), at + 1, at + 30_000)
+
+
+def kept(state: WatchState, key: str) -> ScopeState:
+    found = state.scopes.get(key)
+    assert found is not None
+    return found
 
 
 def story(state: WatchState, messages: list[list[Delta]]) -> list[dict[str, Any]]:
@@ -76,7 +91,7 @@ def test_a_tick_ends_what_no_event_ends() -> None:
 def test_usage_without_a_price_raises_its_alert_by_model() -> None:
     state, scope = fresh(), key_of("no-price", "acme", [("provider", "internal"), ("model", "house-7b")])
 
-    alerts = story(state, [[Delta(scope, START, "", 3, 30, 3, Decimal(0))]])
+    alerts = story(state, [[row(scope, 0, "0", 3, 3, "")]])
 
     assert said(alerts) == [("no-price", "1", "firing")]
     assert alerts[0]["scope"].endswith("model=house-7b")
@@ -97,12 +112,12 @@ def test_a_limit_that_is_lowered_is_judged_at_once_without_new_usage() -> None:
     state = fresh()
     state.take([day(0, "5")], cause())
 
-    fresh_ids = state.adopt(
+    adopted = state.adopt(
         2, CATALOG.model_copy(update={"budgets": (DAY.model_copy(update={"limit": Decimal(5)}), HOUR)})
     )
-    effects = state.refresh(set(state.tracks), cause())
+    effects = state.refresh(state.keys_of(adopted.changed), cause())
 
-    assert fresh_ids == set()  # the windows stay, only the limit moved
+    assert (adopted.fresh, adopted.changed) == (set(), {"team-day"})  # the windows stay, only the limit moved
     assert ("team-day", "1", "firing") in said(effects.alerts)
 
 
@@ -110,11 +125,14 @@ def test_a_budget_that_is_dropped_frees_its_scopes() -> None:
     state = fresh()
     state.take([day(0, "5"), hour(0, "1")], cause())
 
-    state.adopt(2, CATALOG.model_copy(update={"budgets": (HOUR,)}))
-    gone = state.drop(())
+    state.take([day(2, "5", "b"), day(3, "6", "b")], cause())
+    gone = state.drop(state.adopt(2, CATALOG.model_copy(update={"budgets": (HOUR,)})), cause())
 
-    assert {id_and_tenant(k)[0] for k in gone} == {"team-day"}
-    assert state.budgets(gone, ("s", 0, 0)) == dict.fromkeys(gone)
+    assert {id_and_tenant(k)[0] for k in gone.dirty} == {"team-day"}
+    assert state.budgets(gone.dirty, ("s", 0, 0)) == dict.fromkeys(gone.dirty)
+    assert [(a["state"], a["reason"], a["scope"]) for a in gone.alerts] == [
+        ("resolved", "rule_gone", "team-day|tenant_id=acme|team=b")
+    ] * 2  # of both thresholds
 
 
 deltas = st.builds(
@@ -135,10 +153,10 @@ def test_window_totals_are_the_sum_of_their_events_in_any_order(messages: list[l
     story(state, shuffled)
     everything = [d for m in messages for d in m]
 
-    for key, track in state.tracks.items():
-        known = state.watched[id_and_tenant(key)[0]].budget
-        start, end, sums = current(known, track, state.clock)
-        brute = sum((d.cost for d in everything if d.scope == key and start <= d.minute * MINUTE_MS < end), Decimal(0))
+    for key in state.scopes:
+        known = state.watched[id_and_tenant(key)[0]]
+        start, end, sums = stretches(known, kept(state, key).track, state.clock)["period"]
+        brute = sum((d.cost for d in everything if d.scope == key and start <= d.slice < end), Decimal(0))
         assert sums.cost == brute
 
 
@@ -180,4 +198,4 @@ def test_a_correction_of_what_was_forgotten_raises_nothing_and_leaves_nothing() 
     effects = state.take([day(0, "500"), hour(0, "500")], cause(2), is_correction=True)
 
     assert effects.alerts == []
-    assert state.tracks[day(0, "0").scope].sums.keys() == {(START + late) * MINUTE_MS}
+    assert kept(state, day(0, "0").scope).track.periods.keys() == {(START + late) * MINUTE_MS}
