@@ -263,8 +263,10 @@ def _said(judged: Judged, line: Line, reason: str | None, question: Question) ->
         age = "unknown" if judged.staleness is None else f"{judged.staleness / 1000:.0f} s"
         tolerated = f"{cover.stale_after / 1000:g} s"
         return f"{key}: what is known is too old (age {age}, {tolerated} are tolerated), so it fails {cover.fail}"
-    if reason and (own := (judged.standing and judged.standing.text) or cover.text):
-        return own
+    if reason and cover.text:
+        return cover.text
+    if judged.standing and judged.standing.text and line.is_held and not line.is_over:
+        return judged.standing.text
     unit = line.currency or line.measure or line.unit
     if line.limit is None:
         return f"{key}: {text(line.used)} {unit} used, no limit"
