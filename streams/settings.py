@@ -41,6 +41,11 @@ class Settings(BaseSettings):
         "", description="id of the source stream, by which a person confirms it when retention took what proves it"
     )
     reprice: bool = Field(True, description="rate again by itself what had no price, when a catalog prices it")
+    watch_memory_mib: int = Field(
+        16,
+        ge=1,
+        description="packed scopes that the watch keeps in memory, a partition; decoded they take ten times that",
+    )
     metrics_port: int = Field(0, ge=0, description="Prometheus metrics on loopback; 0 = off")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="of our own logs")
 

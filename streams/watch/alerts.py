@@ -5,19 +5,32 @@ record with the next `revision`; readers keep one record for each (alert_id, rev
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 from streams.catalog.calendars import Calendar
 from streams.catalog.limits import Budget
 from streams.catalog.models import Tenant
-from streams.watch.periods import period_of
-from streams.watch.windows import EXACT, Raised, Sums, Track, current
+from streams.watch.tracks import KEEP_MS
+from streams.watch.windows import EXACT, Stretch, Sums
 
 FIRING, RESOLVED = "firing", "resolved"
+
+
+class Raised(msgspec.Struct):
+    """An alert of a scope as it stands; `revision` counts its changes, so that each is published under its own number."""
+
+    state: str
+    revision: int
+    threshold: str
+    start: int
+    end: int
+    since: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,69 +60,72 @@ def instant(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def judge(budget: Budget, scope: str, track: Track, touched: set[int], cause: Cause) -> Iterator[tuple[str, Sums]]:
-    """Ids of alerts whose state changes now, with the sums that decided; `track.alerts` holds their new state.
+def judge(
+    budget: Budget, scope: str, raised: dict[str, Raised], stretches: Sequence[Stretch], cause: Cause
+) -> Iterator[tuple[str, Sums]]:
+    """Ids of alerts whose state changes now, with the sums that decided; `raised` holds their new state.
 
-    touched: starts of the calendar periods whose sums moved, late ones too; the period of the clock is always judged.
+    stretches: of the budget's period, the current one last; before it those that late data moved
     """
-    start, end, sums = current(budget, track, cause.clock)
-    stretches = {start: (end, sums)}
-    if isinstance(budget.period, Calendar):
-        for at in sorted(touched - {start}):
-            if at in track.sums:
-                stretches[at] = (period_of(budget.period, at)[1], track.sums[at])
-    for at, (until, found) in sorted(stretches.items()):
-        value = found.value(budget.unit)
+    for stretch in stretches:
+        value = stretch.sums.value(budget.unit)
         for threshold in budget.thresholds:
-            over = value >= EXACT.multiply(budget.limit, threshold)
-            yield from _step(budget, scope, track, text(threshold), (at, until), over, found, cause)
-    yield from _close(budget, track, cause.clock)
+            over = value >= EXACT.multiply(limit_of(budget), threshold)
+            yield from _step(budget, scope, raised, text(threshold), over, stretch, cause)
+    yield from _close(budget, raised, {s.start: s.sums for s in stretches}, cause.clock)
+
+
+def limit_of(budget: Budget) -> Decimal:
+    """The limit of a budget that is judged."""
+    if budget.limit is None:
+        raise ValueError(f"budget {budget.id}: has no limit, so that nothing is judged")
+    return budget.limit
 
 
 def _step(
-    budget: Budget,
-    scope: str,
-    track: Track,
-    threshold: str,
-    stretch: tuple[int, int],
-    over: bool,
-    sums: Sums,
-    cause: Cause,
+    budget: Budget, scope: str, raised: dict[str, Raised], threshold: str, over: bool, stretch: Stretch, cause: Cause
 ) -> Iterator[tuple[str, Sums]]:
-    start, end = stretch
     if isinstance(budget.period, Calendar):
-        name = id_of(scope, threshold, start)
+        name = id_of(scope, threshold, stretch.start)
     else:  # an episode: goes on while it is over, a new one begins with a new crossing
-        open_ones = [n for n, a in track.alerts.items() if a.threshold == threshold and a.state == FIRING]
-        name = open_ones[0] if open_ones else id_of(scope, threshold, end)
-    known = track.alerts.get(name)
+        open_ones = [n for n, a in raised.items() if a.threshold == threshold and a.state == FIRING]
+        name = open_ones[0] if open_ones else id_of(scope, threshold, stretch.end)
+    known = raised.get(name)
     if over and (known is None or known.state == RESOLVED):
         revision = known.revision + 1 if known else 1
-        if isinstance(budget.period, Calendar) and end <= cause.clock and known is not None:
+        if isinstance(budget.period, Calendar) and stretch.end <= cause.clock and known is not None:
             return  # it ended with its period; late events are in the sums, nobody is paged again
-        track.alerts[name] = Raised(FIRING, revision, threshold, start, end, cause.clock)
-        yield name, sums
+        raised[name] = Raised(FIRING, revision, threshold, stretch.start, stretch.end, cause.clock)
+        yield name, stretch.sums
     elif not over and known is not None and known.state == FIRING:
-        track.alerts[name] = Raised(RESOLVED, known.revision + 1, threshold, known.start, cause.clock, known.since)
-        yield name, sums
+        raised[name] = Raised(RESOLVED, known.revision + 1, threshold, known.start, cause.clock, known.since)
+        yield name, stretch.sums
 
 
-def _close(budget: Budget, track: Track, clock: int) -> Iterator[tuple[str, Sums]]:
+def _close(
+    budget: Budget, raised: dict[str, Raised], sums: Mapping[int, Sums], clock: int
+) -> Iterator[tuple[str, Sums]]:
     """A calendar alert ends with its period."""
     if not isinstance(budget.period, Calendar):
         return
-    for name in sorted(track.alerts):
-        known = track.alerts[name]
+    for name in sorted(raised):
+        known = raised[name]
         if known.state == FIRING and known.end <= clock:
             known.state, known.revision = RESOLVED, known.revision + 1
-            yield name, track.sums.get(known.start, Sums())
+            yield name, sums.get(known.start, Sums())
+
+
+def forget(raised: dict[str, Raised], clock: int) -> None:
+    """Drop what ended so long ago that no event can reach it."""
+    for name in [n for n, a in raised.items() if a.state == RESOLVED and a.end < clock - KEEP_MS]:
+        del raised[name]
 
 
 def alert_record(
     budget: Budget, kind: str, scope: str, tenant: Tenant, name: str, raised: Raised, sums: Sums, cause: Cause
 ) -> dict[str, Any]:
     """The record on usage.alerts: JSON, money as strings."""
-    limit, value = budget.limit, sums.value(budget.unit)
+    limit, value = limit_of(budget), sums.value(budget.unit)
     percent = f"{value / limit * 100:.1f}"
     said = f"{percent} % of {text(limit)} {budget.currency if budget.unit == 'cost' else budget.unit}"
     if budget.unit == "unpriced":
@@ -143,25 +159,19 @@ def alert_record(
 
 
 def budget_record(
-    budget: Budget, scope: str, tenant: str, track: Track, clock: int, stamp: tuple[str, int, int]
+    budget: Budget, scope: str, tenant: str, stretch: Stretch, clock: int, stamp: tuple[str, int, int]
 ) -> dict[str, Any]:
     """The record on usage.budgets: what is used and what may still be spent; readers keep the highest stamp a scope."""
-    start, end, sums = current(budget, track, clock)
-    used = sums.value(budget.unit)
-    verdict = (
-        "stop"
-        if used >= budget.limit
-        else "warn"
-        if used >= EXACT.multiply(budget.limit, budget.thresholds[0])
-        else "allow"
-    )
+    start, end, sums = stretch
+    limit, used = limit_of(budget), sums.value(budget.unit)
+    verdict = "stop" if used >= limit else "warn" if used >= EXACT.multiply(limit, budget.thresholds[0]) else "allow"
     return {
         "scope": scope,
         "tenant_id": tenant,
         "budget_id": budget.id,
         "used": text(used),
-        "limit": text(budget.limit),
-        "headroom": text(max(EXACT.subtract(budget.limit, used), Decimal(0))),
+        "limit": text(limit),
+        "headroom": text(max(EXACT.subtract(limit, used), Decimal(0))),
         "unit": budget.unit,
         "currency": budget.currency if budget.unit == "cost" else None,
         "events": sums.events,

@@ -7,16 +7,19 @@ alerts sees the history of an uninterrupted watch.
 
 import asyncio
 import json
+import tempfile
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from streams.agents import watch_partition
+from streams.agents import state_log
 from streams.agents.adjuster import Adjuster, AdjusterPorts
 from streams.agents.meter_partition import MeterPartition
+from streams.agents.tracks import SqliteTracks
 from streams.agents.watch_partition import WatchPartition, WatchPorts
 from streams.catalog.calendars import Calendar
 from streams.catalog.limits import Budget, Rolling
@@ -30,7 +33,11 @@ from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_frame
 from streams.pipeline.runs import Kind, Selection
 from streams.pipeline.totals import split, totals
-from streams.watch.windows import current
+from streams.watch import state as watch_state
+from streams.watch.kept import Row
+from streams.watch.periods import edge
+from streams.watch.scopes import rule_of
+from streams.watch.tracks import advance, stretches
 from tests.support.corrections import EVENT
 from tests.support.events import ENCODE, NOW, event
 from tests.support.gates import Gated, GatedLog, Owner, inline
@@ -55,9 +62,10 @@ MINUTE_MS = 60_000
 class WatchOwner(Owner):
     """One worker's watch: opens, then takes what the topic holds, one message at a time."""
 
-    def __init__(self, world: "Watching", calm: bool = False) -> None:
+    def __init__(self, world: "Watching", calm: bool = False, is_elsewhere: bool = False) -> None:
         super().__init__(calm)
-        self.world, self.monotonic = world, 0.0
+        self.world, self.monotonic, self.is_elsewhere = world, 0.0, is_elsewhere
+        self.file: SqliteTracks | None = None
         ports = WatchPorts(
             partition=0,
             partitions=1,
@@ -69,11 +77,23 @@ class WatchOwner(Owner):
             adjustments=lambda p: world.adjustments[p],
             catalogs=CatalogLog(world.catalog_log),
             stream="s1",
+            tracks=self._tracks,
             now_ms=lambda: NOW,
             monotonic=self._tick,
             offload=inline,
         )
         self.task = world.loop.create_task(self._run(ports))
+
+    def _tracks(self) -> SqliteTracks:
+        """The file that the last worker of this machine left, or an empty one; hardly anything stays decoded."""
+        if self.file:
+            self.file.close()
+        try:
+            folder = Path(self.world.folder.name)
+            self.file = SqliteTracks(None, 1) if self.is_elsewhere else SqliteTracks.of_partition(folder, 0, 1)
+        except OSError:  # so many zombies
+            self.file = SqliteTracks(None, 1)
+        return self.file
 
     def _tick(self) -> float:
         """A second passes with each look at the clock, so that states are saved and ticks come often."""
@@ -81,6 +101,13 @@ class WatchOwner(Owner):
         return self.monotonic
 
     async def _run(self, ports: WatchPorts) -> None:
+        try:
+            await self._work(ports)
+        finally:
+            if self.file and not self.calm:
+                self.file.close()  # what was not committed is not in it, as after a kill
+
+    async def _work(self, ports: WatchPorts) -> None:
         watch = await WatchPartition.open(ports)
         while True:
             end = len(self.world.totals.messages)
@@ -98,9 +125,10 @@ class WatchOwner(Owner):
 
 
 class Watching(Gated):
-    @initialize(snapshot_every=st.integers(1, 4))
-    def begin(self, snapshot_every: int) -> None:
-        watch_partition.SNAPSHOT_MESSAGES = snapshot_every
+    @initialize(part=st.sampled_from([1, 400, 100_000]), sweep=st.sampled_from([0, 200, 5_000]), step=st.integers(1, 3))
+    def begin(self, part: int, sweep: int, step: int) -> None:
+        state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP = part, sweep, step
+        self.folder = tempfile.TemporaryDirectory()
         self.loop = asyncio.new_event_loop()
         self.sources, self.ledgers = [MemoryLog(), MemoryLog()], [MemoryLog(), MemoryLog()]
         self.runs, self.adjustments = MemoryLog(), [MemoryLog(), MemoryLog()]
@@ -221,14 +249,21 @@ class Watching(Gated):
         """The totals of corrections, perhaps after those of a later version of the catalog."""
         self.loop.run_until_complete(self.adjusters[p].settle([]))
 
-    @rule()
-    def start(self) -> None:
-        """The partition moves: the former owners are zombies that do not know it."""
-        self.owners.append(WatchOwner(self))
+    @rule(is_elsewhere=st.booleans())
+    def start(self, is_elsewhere: bool = False) -> None:
+        """The partition moves, perhaps to another machine: the former owners are zombies that do not know it."""
+        self.owners.append(WatchOwner(self, is_elsewhere=is_elsewhere))
         self.run()
 
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            if hasattr(self, "folder"):
+                self.folder.cleanup()
+
     def settle(self) -> None:
-        owner = WatchOwner(self, calm=True)
+        owner = WatchOwner(self, calm=True, is_elsewhere=len(self.alerts.messages) % 2 == 0)
         self.loop.run_until_complete(asyncio.wait_for(owner.task, 20))
 
     def end(self) -> None:
@@ -246,7 +281,7 @@ class Watching(Gated):
     def check(self) -> None:
         watch = self.final
         assert watch is not None
-        published = self.loop.run_until_complete(CatalogLog(self.catalog_log).wait_for(watch.state.sequence))
+        published = self.loop.run_until_complete(CatalogLog(self.catalog_log).wait_for(watch.state.head.sequence))
         assert self.windows(watch) == self.brute_force(published), (
             f"windows and ledger differ: {self.windows(watch)} {self.brute_force(published)}"
         )
@@ -255,15 +290,23 @@ class Watching(Gated):
             found = json.loads(m.value or b"")
             known = contents.setdefault((found["alert_id"], found["revision"]), json.dumps(found))
             assert known == json.dumps(found), "one revision of an alert was published with two contents"
-        assert set(contents) >= self.uninterrupted(), "an alert of the uninterrupted history is missing"
-        assert set(contents) == self.uninterrupted(), "an alert that an uninterrupted watch would not have raised"
+        alerts, rows = self.uninterrupted()
+        assert contents == alerts, "the alerts are not those of an uninterrupted watch"
+        assert list(watch.state.tracks.above("")) == rows, "the scopes are not those of an uninterrupted watch"
+        assert self.reopened() == rows, "usage.state does not hold what the watch knows"
+        said = {(m.key or b"").decode(): m for m in self.budgets.messages}
+        told = {r.key: r.told for r in rows if r.told}
+        assert {k for k, m in said.items() if m.value is not None} == set(told)
+        assert all(int(dict(said[key].headers)["figures"]) == n for key, n in told.items())
 
     @staticmethod
     def windows(watch: WatchPartition) -> dict[str, tuple[int, Decimal]]:
         """Events and cost of every scope in its window as of the clock."""
         found = {}
-        for key, track in watch.state.tracks.items():
-            _, _, sums = current(watch.state.watched[key.partition("|")[0]].budget, track, watch.state.clock)
+        for key, scoped in watch.state.tracks.items():
+            known = watch.state.watched[rule_of(key)]
+            advance(known, scoped.track, watch.state.clock)
+            sums = stretches(known, scoped.track, watch.state.clock)["period"].sums
             found[key] = sums.events, sums.cost
         return {key: sums for key, sums in found.items() if sums[0]}
 
@@ -279,21 +322,30 @@ class Watching(Gated):
         ]
         for part in parts:
             for row in part.iter_rows(named=True):
-                age = clock - row["minute"] * MINUTE_MS
-                if row["scope"].startswith("hour|") and not 0 < age <= 60 * MINUTE_MS:
+                start = edge(clock, MINUTE_MS) - 60 * MINUTE_MS
+                if row["scope"].startswith("hour|") and not start <= row["slice"] < start + 60 * MINUTE_MS:
                     continue
                 events, cost = found.get(row["scope"], (0, Decimal(0)))
                 found[row["scope"]] = events + row["events"], cost + row["cost"]
         return {key: sums for key, sums in found.items() if sums[0]}
 
-    def uninterrupted(self) -> set[tuple[str, int]]:
+    def alone(self, state: MemoryLog, alerts: MemoryLog) -> WatchPartition:
+        """A watch that nobody disturbs, on an empty machine, as soon as it has read everything."""
+        ports = WatchPorts(0, 1, self.totals, state, alerts, MemoryLog(), lambda p: self.ledgers[p],
+                           lambda p: self.adjustments[p], CatalogLog(self.catalog_log), "s1", SqliteTracks, lambda: NOW,
+                           lambda: 0.0, inline)  # fmt: skip
+        return self.loop.run_until_complete(WatchPartition.open(ports))
+
+    def uninterrupted(self) -> tuple[dict[tuple[str, int], str], list[Row]]:
         """What one watch that never stumbled says of the same topic, from its first message on."""
         quiet = MemoryLog()
-        again = WatchPorts(0, 1, self.totals, MemoryLog(), quiet, MemoryLog(), lambda p: self.ledgers[p],
-                           lambda p: self.adjustments[p], CatalogLog(self.catalog_log), "s1", lambda: NOW,
-                           lambda: 0.0, inline)  # fmt: skip
-        self.loop.run_until_complete(WatchPartition.open(again))
-        return {(r["alert_id"], r["revision"]) for r in (json.loads(m.value or b"") for m in quiet.messages)}
+        rows = list(self.alone(MemoryLog(), quiet).state.tracks.above(""))
+        told = [json.loads(m.value or b"") for m in quiet.messages]
+        return {(r["alert_id"], r["revision"]): json.dumps(r) for r in told}, rows
+
+    def reopened(self) -> list[Row]:
+        """From usage.state and what the topic holds above it."""
+        return list(self.alone(self.state, MemoryLog()).state.tracks.above(""))
 
 
 TestWatching = Watching.TestCase
@@ -302,7 +354,7 @@ TestWatching.settings = settings(max_examples=60, stateful_step_count=40, deadli
 
 def test_a_correction_that_comes_after_a_scope_it_does_not_know_counts_in_that_scope_too() -> None:
     world = Watching()
-    world.begin(2)
+    world.begin(400, 200, 2)
     world.use(0, [("a", 100, 0), ("b", 50, 0)])
     world.void("a")  # with the catalog before the scope `later`
     world.publish(0)

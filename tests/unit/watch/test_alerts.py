@@ -5,8 +5,8 @@ from decimal import Decimal
 from streams.catalog.calendars import Calendar
 from streams.catalog.limits import Budget
 from streams.catalog.models import Tenant
-from streams.watch.alerts import Cause, alert_record
-from streams.watch.windows import Raised, Sums
+from streams.watch.alerts import Cause, Raised, alert_record
+from streams.watch.windows import Sums
 
 CAUSE = Cause(clock=0, detected=0, stream="s", partition=0, ledger_offset=0)
 RAISED = Raised(state="firing", revision=1, threshold="1", start=0, end=60_000, since=0)
