@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     public_url: str = Field(
         "", description="address under which people reach the API, for links in messages; empty = paths alone"
     )
+    watch_memory_mib: int = Field(
+        16,
+        ge=1,
+        description="packed scopes that the watch keeps in memory, a partition; decoded they take ten times that",
+    )
     metrics_port: int = Field(0, ge=0, description="Prometheus metrics on loopback; 0 = off")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="of our own logs")
 
