@@ -35,6 +35,7 @@ from streams.pipeline.runs import Kind, Selection
 from streams.pipeline.totals import split, totals
 from streams.watch import state as watch_state
 from streams.watch.commands import Acknowledge, write_command
+from streams.watch.freshness import is_beat
 from streams.watch.kept import Row
 from streams.watch.periods import edge
 from streams.watch.scopes import rule_of
@@ -319,7 +320,7 @@ class Watching(Gated):
         assert contents(self.enforcements, "enforcement_id") == enforced, "not the verdicts of an uninterrupted watch"
         assert list(watch.state.tracks.above("")) == rows, "the scopes are not those of an uninterrupted watch"
         assert self.reopened() == rows, "usage.state does not hold what the watch knows"
-        said = {(m.key or b"").decode(): m for m in self.budgets.messages}
+        said = {(m.key or b"").decode(): m for m in self.budgets.messages if not is_beat(m.key)}
         told = {r.key: r.told for r in rows if r.told}
         assert {k for k, m in said.items() if m.value is not None} == set(told)
         assert all(int(dict(said[key].headers)["figures"]) == n for key, n in told.items())
@@ -357,7 +358,8 @@ class Watching(Gated):
     def alone(self, state: MemoryLog, alerts: MemoryLog, enforced: MemoryLog) -> WatchPartition:
         """A watch that nobody disturbs, on an empty machine, as soon as it has read everything."""
         ports = WatchPorts(0, 1, self.totals, state, alerts, MemoryLog(), enforced, self.commands,
-                           lambda p: self.ledgers[p], lambda p: self.adjustments[p], CatalogLog(self.catalog_log), "s1", SqliteTracks, lambda: NOW,
+                           lambda p: self.ledgers[p], lambda p: self.adjustments[p], CatalogLog(self.catalog_log),
+                           "s1", SqliteTracks, lambda: NOW,
                            lambda: 0.0, inline)  # fmt: skip
         return self.loop.run_until_complete(WatchPartition.open(ports))
 
