@@ -34,12 +34,13 @@ def door_of(settings: Settings, kafka: KafkaClient) -> Door:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; SettingsError says why not."""
+    """A socket that listens; SettingsError says why not."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))
+        found.listen(BACKLOG)  # whoever comes before the loop runs waits, instead of being refused
     except OSError as error:
         found.close()
         raise SettingsError(

@@ -1,6 +1,8 @@
 """A child of the local stack: its log, its death told with its last lines, its end in order, never left behind."""
 
+import contextlib
 import ctypes
+import os
 import signal
 import subprocess
 import time
@@ -22,11 +24,20 @@ def _die_with_parent() -> None:
         return
 
 
-class Child:
-    """One process; its output goes to `log`."""
+def _step_back(nice: int) -> None:
+    """Runs in the child: others come first. Where sessions share the processor (Linux), the session steps back too."""
+    with contextlib.suppress(OSError):
+        os.nice(nice)
+        Path("/proc/self/autogroup").write_text(str(nice))
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
-        self.name, self.command, self.log, self.env = name, list(command), log, env
+
+class Child:
+    """One process; its output goes to `log`. nice: how far it steps back for others when the processors are busy."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, nice: int = 0
+    ) -> None:
+        self.name, self.command, self.log, self.env, self.nice = name, list(command), log, env, nice
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -39,8 +50,13 @@ class Child:
                 stderr=out,
                 env=self.env,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl, no lock is taken
+                preexec_fn=self._prepare,  # noqa: PLW1509 - system calls, no lock is taken
             )
+
+    def _prepare(self) -> None:
+        _die_with_parent()
+        if self.nice:
+            _step_back(self.nice)
 
     @property
     def pid(self) -> int:

@@ -23,6 +23,8 @@ STACK = "stack.json"
 GIVE_UP_EXIT = 3  # a broken log: starting again cannot help
 RESTARTS = 5  # within RESTARTS_SECONDS, then the stack gives up
 RESTARTS_SECONDS = 60
+# On a machine that is too small for all of them, what is asked and what people wait for comes before what catches up.
+NICE = {"clickhouse": 10, "warehouse": 10, "meter": 5, "notify": 5}
 
 
 class Held(Exception):
@@ -86,6 +88,7 @@ class Stack:
             "clickhouse",
             [sys.executable, "-m", "streams.embedded.gateway", str(self.folder / "clickhouse"), str(port)],
             self.folder / "logs" / "clickhouse.log",
+            nice=NICE["clickhouse"],
         )
         engine.start()
         self.children.append(engine)
@@ -95,7 +98,7 @@ class Stack:
         self._prepare(self.bootstrap, self.clickhouse_url)
         for name, make in self._stages.items():
             command, env = make(self.bootstrap, self.clickhouse_url)
-            child = Child(name, command, self.folder / "logs" / f"{name}.log", env)
+            child = Child(name, command, self.folder / "logs" / f"{name}.log", env, NICE.get(name, 0))
             child.start()
             self.children.append(child)
         self._write()

@@ -115,6 +115,11 @@ EXCEPTIONS = {
     "used": Column(MONEY, "exception.used"), "expires": Column(INSTANT, "exception.until"),
 }  # fmt: skip
 COMMANDS = {**of(TEXT, "command_id", "kind", "subject", "tenant_id", "by", "said"), "asked_at": Column(INSTANT, "at")}
+ENFORCEMENTS = {
+    **of(TEXT, "tenant_id", "scope", "enforcement_id", "budget_id", "kind", "verdict", "previous", "stop_reason"),
+    **of(MONEY, "limit", "value"), **of(TEXT, "unit", "currency"), **of(INSTANT, "at", "detected_at"),
+    **of(TEXT, "text", "exception"), "dimensions": Column(PAIRS),
+}  # fmt: skip
 TABLES: dict[str, tuple[Table, ...]] = {
     "usage.alerts": (Table("usage.alerts_rows", ALERTS),),
     "usage.budgets": (
@@ -122,6 +127,7 @@ TABLES: dict[str, tuple[Table, ...]] = {
         Table("usage.budget_periods_rows", PERIODS, period_of),
         Table("usage.exception_use_rows", EXCEPTIONS, exceptions_of),
     ),
+    "usage.enforcements": (Table("usage.enforcements_rows", ENFORCEMENTS),),
     "usage.commands": (Table("usage.commands_rows", COMMANDS, command_of),),
 }
 

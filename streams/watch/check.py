@@ -224,7 +224,7 @@ def _finding(judged: Judged, all_: Mapping[str, Judged], question: Question, kno
         limit=None if line.limit is None else text(line.limit),
         used=text(line.used),
         headroom=None if left is None else text(left),
-        percent=None if line.limit is None else f"{line.share * 100:.1f}",
+        percent=line.percent,
         measure=line.measure,
         parent=place.parent,
         stop_reason=reason,

@@ -12,6 +12,7 @@ from streams.watch.coverage import Cover
 from streams.watch.exact import EXACT
 from streams.watch.exceptions import Grant, exception_field, extra_of, uses
 from streams.watch.standing import Standing
+from streams.watch.verdicts import percent_of
 
 ALLOW, WARN, APPROVE, STOP = "allow", "warn", "require_approval", "stop"
 VERDICTS = (ALLOW, WARN, APPROVE, STOP)
@@ -37,6 +38,7 @@ class Line(NamedTuple):
     used: Decimal
     headroom: Decimal | None
     share: Decimal
+    percent: str | None
     verdict: str
     asked: str
     would_be: str
@@ -97,20 +99,9 @@ def _budget(
     used = ZERO if is_over else Decimal(standing.used)
     guarded = not is_over and cover.guard is not None and standing.unpriced_tokens >= cover.guard
     exception = None if has_ended else standing.exception
-    if is_over or has_ended or has_moved:
-        found = _line(cover, standing.unit, None, limit, used, step, asked, exception, guarded)
-        return found._replace(is_current=not is_over)
-    left = _decimal(standing.headroom)
-    found = _line(cover, standing.unit, None, limit, used, step, asked, exception, guarded, left)
-    verdict = standing.verdict
-    is_guard = SEVERITY[verdict] >= SEVERITY[APPROVE] and limit is not None and used < limit
-    return found._replace(
-        verdict=verdict,
-        is_held=True,
-        asked=worst(verdict, OF_STEP[step]) if found.is_over else verdict,
-        would_be=worst(standing.would_be or verdict, found.would_be),
-        reason="guard" if is_guard and not found.is_over else found.reason,
-    )
+    held = None if is_over or has_ended or has_moved else standing
+    line = _line(cover, standing.unit, None, limit, used, step, asked, exception, guarded, held)
+    return line._replace(is_current=False) if is_over else line
 
 
 def _is_over(cover: Cover, standing: Standing, now: int) -> bool:
@@ -147,12 +138,12 @@ def _line(
     asked: Asked,
     exception: dict[str, Any] | None,
     guarded: bool = False,
-    left: Decimal | None = None,
+    held: Standing | None = None,
 ) -> Line:
-    """left: what the watch says is left, where that is known."""
+    """held: the record that is taken at its word: its verdict, and what it says is left."""
     currency = cover.currency if unit == "cost" else None
     amount, asked_unit, asked_currency = asked
-    is_asked = unit == asked_unit and (currency is None or asked_currency in {None, currency})
+    is_asked = unit == asked_unit and (currency is None or asked_currency is None or asked_currency == currency)
     if limit is None:
         return Line(
             unit=unit,
@@ -162,6 +153,7 @@ def _line(
             used=used,
             headroom=None,
             share=ZERO,
+            percent=None,
             verdict=ALLOW,
             asked=ALLOW,
             would_be=ALLOW,
@@ -169,16 +161,21 @@ def _line(
             is_asked=is_asked,
             is_over=False,
             is_current=True,
-            is_held=False,
+            is_held=held is not None,
             exception=exception,
         )
+    left = _decimal(held.headroom) if held is not None else ZERO if guarded else None
     if left is None:
-        left = ZERO if guarded else max(EXACT.subtract(limit, used), ZERO)
+        left = max(EXACT.subtract(limit, used), ZERO)
     reached = guarded or used >= limit
-    warned = reached or used >= EXACT.multiply(limit, cover.warn_at)
-    verdict = OF_STEP[step] if reached else WARN if warned and step != "report" else ALLOW
+    if held is None:
+        near = reached or used >= EXACT.multiply(limit, cover.warn_at)
+        verdict = OF_STEP[step] if reached else WARN if near and step != "report" else ALLOW
+        would_be = STOP if reached else WARN if near else ALLOW
+    else:
+        verdict, would_be = held.verdict, held.would_be or held.verdict
+        guarded = guarded or (used < limit and SEVERITY[would_be] > SEVERITY[WARN])
     over = is_asked and bool(amount) and amount > left
-    reason = _reason(measure, reached, over, guarded and used < limit)
     return Line(
         unit=unit,
         currency=currency,
@@ -186,15 +183,16 @@ def _line(
         limit=limit,
         used=used,
         headroom=left,
-        share=EXACT.divide(used, limit) if limit else ZERO,
+        share=used / limit if limit else ZERO,
+        percent=held.percent if held and held.percent else str(percent_of(used, limit)) if limit else None,
         verdict=verdict,
         asked=worst(verdict, OF_STEP[step]) if over else verdict,
-        would_be=STOP if reached or over else WARN if warned else ALLOW,
-        reason=reason,
+        would_be=STOP if over else would_be,
+        reason=_reason(measure, reached, over, guarded and used < limit),
         is_asked=is_asked,
         is_over=over,
         is_current=True,
-        is_held=False,
+        is_held=held is not None,
         exception=exception,
     )
 

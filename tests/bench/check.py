@@ -2,7 +2,7 @@
 
     python -m tests.bench.check
 
-steady:     2,000 events/s go through meter, watch and warehouse meanwhile
+steady:      2,000 events/s go through the stages meanwhile
 catching_up: the meter works off half a million events as fast as it can, which takes more than one core
 verdict_ms: from the broker's acknowledgement of the event that crosses a limit to the first check that says stop
 memory:     bytes a scope in the API's memory, and the time of one check among a million
@@ -172,19 +172,18 @@ def memory(scopes: int) -> dict[str, float]:
     }
 
 
-def measure(folder: Path) -> dict[str, Any]:
-    """Everything; the stack is started and stopped here."""
-    bring_up(folder)
+def beside(folder: Path, stages: Sequence[str]) -> dict[str, Any]:
+    """With these stages; the stack is started and stopped here."""
+    bring_up(folder, stages)
     try:
         settings, url, pids = find_settings(data=folder), find_api(folder), stack_of(folder)["pids"]
         same_priority(pids.values())
         asyncio.run(publish(settings, catalog(), dry_run=False, confirm=False))
-        producer = [sys.executable, "-m", "tests.bench.check", "--produce", settings.bootstrap]
-        load = subprocess.Popen(producer)
+        load = subprocess.Popen([sys.executable, "-m", "tests.bench.check", "--produce", settings.bootstrap])
         try:
             wait_until_ready(url)
             asked(url, 200, 3)  # warm
-            found: dict[str, Any] = {"rate": RATE, "steady": measured(url, pids, RATE, SECONDS)}
+            found: dict[str, Any] = {"steady": measured(url, pids, RATE, SECONDS)}
             found["verdict_ms"] = asyncio.run(verdicts(settings.bootstrap, url))
         finally:
             load.terminate()
@@ -194,21 +193,31 @@ def measure(folder: Path) -> dict[str, Any]:
         found["idle"] = _settled(url, pids)
     finally:
         take_down(folder)
-    found["memory"] = in_memory(1_000_000)
     for name in ("idle", "steady", "catching_up"):
         row = found[name]
         print(
-            f"check {name:<12}p50 {row['p50']:.2f} ms, p99 {row['p99']:.2f} ms, p99.9 {row['p999']:.2f} ms at {RATE:,}/s;"
-            f" api {row['api_cpu_share']:.0%}, meter {row['meter_cpu_share']:.0%} of a core, load {row['load_average']:.1f}"
+            f"check {'+'.join(stages):<22}{name:<12}p50 {row['p50']:.2f} ms, p99 {row['p99']:.2f} ms, p99.9 {row['p999']:.2f} ms"
+            f" at {RATE:,}/s; api {row['api_cpu_share']:.0%}, meter {row['meter_cpu_share']:.0%} of a core,"
+            f" load {row['load_average']:.1f}",
+            flush=True,
         )
-    print(f"event to verdict p50 {found['verdict_ms']['p50']} ms, p99 {found['verdict_ms']['p99']} ms")
+    print(f"event to verdict p50 {found['verdict_ms']['p50']} ms, p99 {found['verdict_ms']['p99']} ms", flush=True)
     return found
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Everything."""
+    return {
+        "rate": RATE,
+        "beside_the_meter": beside(folder / "meter", ("meter", "watch")),
+        "beside_everything": beside(folder / "all", ("meter", "watch", "warehouse")),
+        "memory": in_memory(1_000_000),
+    }
 
 
 def _settled(url: str, pids: dict[str, int]) -> dict[str, Any]:
     """Once the meter has nothing to do any more."""
-    process = psutil.Process(pids["meter"])
-    until = time.monotonic() + 120
+    process, until = psutil.Process(pids["meter"]), time.monotonic() + 120
     while process.cpu_percent(1.0) > 20 and time.monotonic() < until:
         continue
     return measured(url, pids, RATE, 6)

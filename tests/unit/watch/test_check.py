@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 from streams.catalog.calendars import Calendar
 from streams.catalog.limits import Budget, Exemption, Rung, RunLimits, Split
 from streams.catalog.models import Catalog
+from streams.watch.alerts import instant
+from streams.watch.budget_record import budget_record
+from streams.watch.budgets import standing_of_budget
 from streams.watch.check import Answer, CurrencyUnclear, Question, UnknownScope, check
+from streams.watch.conditions import Stretch
 from streams.watch.coverage import ScopeUnreadable, coverage_of, parse_key
 from streams.watch.lines import SEVERITY
+from streams.watch.runs import standing_of_run
 from streams.watch.scopes import key_of
 from streams.watch.standing import pack, standing_of, unpack
+from streams.watch.watched import watched
+from streams.watch.windows import Sums
 from tests.support.knowledge import DAY, NOW, Known, knowing, record
 
 MONTH = Calendar(every="month")
@@ -384,3 +391,54 @@ def test_how_old_knowledge_is_changes_an_answer_only_through_fail(step: str, use
     blocks = {"report": "allow"}.get(step, step)
     assert stale.verdict == ("allow" if fail == "open" else blocks)
     assert fresh.verdict == records["verdict"]
+
+
+# with the watch itself
+
+
+@given(
+    CENTS,
+    st.sampled_from([None, "5", "12.34"]),
+    STEPS,
+    st.integers(0, 3_000),
+    st.sampled_from([None, 1_500]),
+    st.sampled_from(["cost", "tokens"]),
+)
+def test_a_check_says_what_the_watch_says_and_says_it_again_when_it_must_judge_by_itself(
+    used: str, limit: str | None, step: Any, unpriced: int, guard: int | None, unit: Any
+) -> None:
+    budget = laddered(TEAM, step, "open").model_copy(
+        update={"limit": Decimal(limit) if limit else None, "guard_tokens": guard, "unit": unit, "parent": None}
+    )
+    sums = Sums(events=2, tokens=int(Decimal(used)), cost=Decimal(used), unpriced_tokens=unpriced)
+    stretches = {"period": Stretch(NOW - DAY, NOW + DAY, sums)}
+    watched_budget = watched(Catalog(budgets=(budget,)))["team"]
+    judged = standing_of_budget(budget, stretches, NOW, Decimal(0), TEAM_KEY)
+    published = budget_record(watched_budget, TEAM_KEY, stretches, judged, NOW, Decimal(0), ("s1", 0, 7), {"s1/0": 41})
+
+    taken_at_its_word = ask(knowing(published), budget)
+    judged_again = ask(knowing(published | {"exception": {"id": "x", "until": instant(NOW)}}), budget)
+
+    for answer in (taken_at_its_word, judged_again):
+        assert (answer.verdict, answer.scopes[0].would_be) == (judged.verdict, judged.would_be)
+        left = answer.scopes[0].headroom
+        assert (left and Decimal(left)) == judged.headroom
+    assert taken_at_its_word.used == published["used"]
+
+
+@given(st.integers(0, 7), CENTS, st.integers(0, 4), st.integers(0, 900_000))
+def test_a_check_says_of_a_run_what_the_watch_says(events: int, cost: str, repeats: int, elapsed: int) -> None:
+    sums = Sums(
+        events=events, cost=Decimal(cost) / 10, first_ms=NOW - elapsed, last_ms=NOW, extras={"tool:t:1": repeats}
+    )
+    stretches = {"period": Stretch(NOW - elapsed, NOW + DAY, sums)}
+    key = "run|tenant_id=acme|run_id=r1"
+    judged = standing_of_run(RUN, stretches, Decimal(0))
+    published = budget_record(
+        watched(Catalog(runs=(RUN,)))["run"], key, stretches, judged, NOW, Decimal(0), ("s1", 0, 7), {}
+    )
+
+    answer = ask(knowing(published), RUN, dims={"tenant_id": "acme", "run_id": "r1"})
+
+    time_alone = events == 0 and elapsed >= 480_000  # no event says how long it takes; the clock does
+    assert answer.verdict == judged.verdict or time_alone
