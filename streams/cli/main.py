@@ -27,6 +27,7 @@ VERBS = (
     "query",
     "commitments",
     "budgets",
+    "backtest",
     "migrate",
     "topics",
     "worker",

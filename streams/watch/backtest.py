@@ -99,8 +99,8 @@ class Backtest:
     """One rule over [start, end); give it rows from `warm_from` on, then ask for the report."""
 
     def __init__(self, catalog: Catalog, rule: str, start: int, end: int, step_ms: int = MINUTE_MS) -> None:
+        self.known = known_rule(catalog, rule)
         self.catalog = only(catalog, rule)
-        self.known = known_rule(self.catalog, rule)
         self.start, self.end = start, end
         self.step_ms = step_ms
         self.events = 0
@@ -160,6 +160,8 @@ class Backtest:
         for delta in deltas:
             self._spend(delta)
         self._follow(self._state.take(deltas, cause))
+        for scope in {d.scope for d in deltas} & self._firing.keys():
+            self._look_at(scope)
 
     def _tick_until(self, now: int) -> None:
         """Where time alone may change something, at the ticks of a live watch."""
@@ -199,7 +201,7 @@ class Backtest:
         if state == RESOLVED:
             self._since.pop(name, None)
             if (one := self._firing.get(scope, {}).pop(name, None)) is not None:
-                one.closed, one.reason, one.value = clock, alert["reason"], Decimal(alert["value"])
+                one.closed, one.reason = clock, alert["reason"]
             return
         since = self._since.setdefault(name, clock)
         if state == PENDING or clock >= self.end or name in self._firing.get(scope, {}):
@@ -212,20 +214,30 @@ class Backtest:
             since=since,
             opened=clock,
             limit=Decimal(alert["limit"]),
-            value=Decimal(alert["value"]),
+            peak=Decimal(alert["value"]),
             before=clock < self.start,
         )
         self._firing.setdefault(scope, {})[name] = one
         self._episodes.append(one)
 
     def _finish(self) -> None:
-        """To the end of the time, with nothing more to come; what is open then stays open, with the value of its last look."""
+        """To the end of the time, with nothing more to come; what is open then stays open."""
         self._tick_until(self.end - 1)
+<<<<<<< HEAD
         for scope, open_ones in self._firing.items():
             state = self._scopes.get(scope)
             for name, one in open_ones.items():
                 if state is not None and name in state.raised:
                     one.value = state.raised[name].value
+=======
+
+    def _look_at(self, scope: str) -> None:
+        """The most that open alerts have seen; between two records nobody is told of it."""
+        state = self._scopes.get(scope)
+        for name, one in self._firing[scope].items():
+            if state is not None and name in state.alerts:
+                one.peak = max(one.peak, state.alerts[name].value)
+>>>>>>> w-forecast
 
     def report(self) -> Report:
         """Once, after the last row."""

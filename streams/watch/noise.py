@@ -1,8 +1,8 @@
 """What a back-test found, in figures: how often a rule fires, for whom, for how long, what is at risk, and how much is noise.
 
-Decision: an alert is noise when nobody would have missed it: it is brief (over by itself within BRIEF_MS), small (less than
-SMALL of what its scope spent in the whole time was spent while it was open), or a flap (back within FLAP_MS). The score is the
-share of alerts that are any of these. Alerts per scope and week stand beside: a rule may be right and still too loud.
+Decision: an alert is noise when nobody would have missed it: it is brief (over by itself within BRIEF_MS), small (what its
+scope spent while it was open is less than SMALL of its mean day), or a flap (back within FLAP_MS). The score is the share of
+alerts that are any of these. Alerts per scope and week stand beside: a rule may be right and still too loud.
 """
 
 from collections.abc import Iterable
@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 BRIEF_MS = 15 * 60_000
 FLAP_MS = 60 * 60_000
-SMALL = Decimal("0.01")
-WEEK_MS = 7 * 86_400_000
+SMALL = Decimal("0.05")
+DAY_MS = 86_400_000
+WEEK_MS = 7 * DAY_MS
 ZERO = Decimal(0)
 
 
@@ -23,7 +24,8 @@ class Episode:
 
     since:    when it crossed; opened: when it fired, after `pending`; closed: None while it is open
     before:   it was open already when the back-test began
-    spent:    by its scope while it was open; over: above the limit when it was last looked at. Both in the rule's unit
+    peak:     the most that it saw; over: of that what is above the limit
+    spent:    by its scope while it was open, in the rule's unit
     """
 
     alert_id: str
@@ -33,7 +35,7 @@ class Episode:
     since: int
     opened: int
     limit: Decimal
-    value: Decimal
+    peak: Decimal
     closed: int | None = None
     reason: str = ""
     before: bool = False
@@ -41,8 +43,8 @@ class Episode:
 
     @property
     def over(self) -> Decimal:
-        """Above the limit, of what counts up to one."""
-        return max(self.value - self.limit, ZERO)
+        """At its worst."""
+        return max(self.peak - self.limit, ZERO)
 
     def lasted(self, end: int) -> int:
         """Until it resolved, or until `end`."""
@@ -127,9 +129,8 @@ class Report:
         fired = self.fired
         flaps = {id(e) for e in _flaps(self.episodes)}
         brief = [e for e in fired if e.closed is not None and e.lasted(self.end) < BRIEF_MS]
-        small = [
-            e for e in fired if e.spent < SMALL * self.seen[e.scope].spent or (not e.spent and e.closed is not None)
-        ]
+        days = Decimal(max(self.end - self.start, DAY_MS)) / DAY_MS
+        small = [e for e in fired if e.closed is not None and e.spent < SMALL * self.seen[e.scope].spent / days]
         noisy = {id(e) for e in (*brief, *small)} | flaps
         weeks = max(self.end - self.start, 1) / WEEK_MS
         return Noise(
