@@ -223,21 +223,13 @@ class Backtest:
     def _finish(self) -> None:
         """To the end of the time, with nothing more to come; what is open then stays open."""
         self._tick_until(self.end - 1)
-<<<<<<< HEAD
-        for scope, open_ones in self._firing.items():
-            state = self._scopes.get(scope)
-            for name, one in open_ones.items():
-                if state is not None and name in state.raised:
-                    one.value = state.raised[name].value
-=======
 
     def _look_at(self, scope: str) -> None:
         """The most that open alerts have seen; between two records nobody is told of it."""
         state = self._scopes.get(scope)
         for name, one in self._firing[scope].items():
-            if state is not None and name in state.alerts:
-                one.peak = max(one.peak, state.alerts[name].value)
->>>>>>> w-forecast
+            if state is not None and name in state.raised:
+                one.peak = max(one.peak, state.raised[name].value)
 
     def report(self) -> Report:
         """Once, after the last row."""
