@@ -18,10 +18,10 @@ from streams.pipeline.dimensions import OF_ATTRIBUTES
 from streams.pipeline.measures import inputs
 from streams.pipeline.totals import COLUMNS, totals
 from streams.watch.alerts import Cause
+from streams.watch.kept import MemoryTracks
 from streams.watch.noise import ZERO, Episode, Report, Seen
 from streams.watch.periods import MINUTE_MS, period_of
 from streams.watch.raised import PENDING, RESOLVED
-from streams.watch.kept import MemoryTracks
 from streams.watch.state import Effects, WatchState
 from streams.watch.watched import RULES, Watched, watched
 from streams.watch.windows import Delta
