@@ -95,7 +95,9 @@ class Endpoint(Decided):
         for key in must:
             if not getattr(self, key):
                 raise ValueError(f"{key} is missing; an endpoint of kind {self.kind} needs it")
-        for key in sorted((self.model_fields_set & OPTIONAL) - {*must, *may}):
+        for key in sorted(OPTIONAL - {*must, *may}):
+            if getattr(self, key) == type(self).model_fields[key].default:
+                continue
             raise ValueError(f"{key} is no key of kind {self.kind}; leave it out")
         if self.url and not REFERENCE.fullmatch(self.url):
             if self.kind in SECRET_URLS:

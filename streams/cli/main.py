@@ -31,6 +31,7 @@ VERBS = (
     "worker",
     "tail",
     "rerate",
+    "notify",
 )
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
