@@ -35,13 +35,10 @@ VERBS = (
     "check",
     "tail",
     "rerate",
-<<<<<<< HEAD
     "alerts",
     "exceptions",
     "annotate",
-=======
     "notify",
->>>>>>> w-notify
 )
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
