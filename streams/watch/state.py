@@ -176,7 +176,7 @@ class WatchState:
     def command(self, offset: int, command: AnyCommand, cause: Cause) -> Effects:
         """What somebody did, from that offset of usage.commands; once, however often it comes."""
         head = self.head
-        if not head.commands.take(offset, command):
+        if not head.commands.take(offset, command, head.clock):
             return Effects()
         if isinstance(command, Acknowledge):
             return self._acknowledge(command, cause)
