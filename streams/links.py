@@ -4,11 +4,13 @@ The path is relative, `/v1/links/TOKEN`: whoever sends it knows under which name
 """
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
-from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
+from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
 
 from streams.settings import SettingsError
 
@@ -55,8 +57,12 @@ def secrets_of(reference: str) -> list[str]:
 class Links:
     """Signs and reads links."""
 
-    def __init__(self, secrets: list[str]) -> None:
-        self._signer = URLSafeTimedSerializer(secrets, salt=SALT) if secrets else None
+    def __init__(self, secrets: list[str], now: Callable[[], float] = time.time) -> None:
+        class Clocked(TimestampSigner):
+            def get_timestamp(self) -> int:
+                return int(now())
+
+        self._signer = URLSafeTimedSerializer(secrets, salt=SALT, signer=Clocked) if secrets else None
 
     def __bool__(self) -> bool:
         return self._signer is not None

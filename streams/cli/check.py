@@ -13,6 +13,7 @@ import typer
 import urllib3
 from rich.table import Table
 
+from streams import logs
 from streams.cli.running import find_api, find_settings
 from streams.cli.screen import console
 
@@ -76,6 +77,7 @@ async def ask_topic(bootstrap: str | None, data: Path | None, params: Params) ->
     from streams.kafka.client import answers
 
     settings = find_settings(bootstrap, None, data)
+    logs.configure("warning")
     try:
         question = question_of(asked_in(urlencode(params).encode()), LOOPBACK)
         await answers(settings.bootstrap)
@@ -90,7 +92,10 @@ def show(found: Mapping[str, Any]) -> None:
     """For people: the verdict and why, then every scope that was looked at."""
     screen = console()
     colour = COLOURS[found["verdict"]]
-    left = "" if found["allowed"] is None else f"; {found['allowed']} {found['unit']} may be spent"
+    first = found["scopes"][0] if found["scopes"] else {}
+    unit = (first.get("currency") if found["unit"] == "cost" else None) or found["unit"]
+    left = "" if found["allowed"] is None else f"; {found['allowed']} {unit} may be spent"
+    left = "; nothing may be spent" if found["allowed"] == "0" else left
     screen.print(f"[{colour}]{found['verdict']}[/{colour}] ", end="")
     screen.print(f"{found['text']}{left}{' (degraded)' if found['degraded'] else ''}", markup=False)
     if not found["scopes"]:

@@ -26,6 +26,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 JSON_HEADERS = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+TOO_LONG = Problem(413, f"body: has more than {BODY_BYTES} bytes; send less at once")
 _OK = metrics.DOOR_REQUESTS.labels("200")
 
 
@@ -82,7 +83,8 @@ class Guard:
                 return
             if method not in SAFE:
                 self._look_at(scope)
-                receive = bounded(receive)
+                body_read = Bounded(receive, send)
+                receive, send = body_read.receive, body_read.send
             await self.app(scope, receive, _counted(send))
         except Problem as problem:
             metrics.DOOR_REQUESTS.labels(str(problem.status)).inc()
@@ -113,19 +115,25 @@ class Guard:
             raise Problem(403, f"origin {origin}: pages of other sites may not act here; send it without a browser")
 
 
-def bounded(receive: Receive) -> Receive:
-    """The same body, cut off with a problem where it is longer than it said."""
-    taken = 0
+class Bounded:
+    """A body that is longer than allowed, whatever it said of its length: what the framework makes of that is not sent."""
 
-    async def counted() -> MutableMapping[str, Any]:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > BODY_BYTES:
-            raise Problem(413, f"body: has more than {BODY_BYTES} bytes; send less at once")
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send, self._taken, self._is_said = receive, send, 0, False
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        message = await self._receive()
+        self._taken += len(message.get("body", b""))
+        if self._taken > BODY_BYTES:
+            raise TOO_LONG
         return message
 
-    return counted
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if self._taken <= BODY_BYTES:
+            await self._send(message)
+        elif not self._is_said:
+            self._is_said = True
+            await _reply(self._send, TOO_LONG.status, [(b"content-type", MEDIA.encode())], TOO_LONG.encoded())
 
 
 def _counted(send: Send) -> Send:

@@ -63,9 +63,10 @@ def asked_in(query: bytes) -> Asked:
         return _ASKED.validate_python({**own, "dimensions": dimensions, "scopes": tuple(scopes)})
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
-        message = str(first["msg"]).removeprefix("Value error, ")
-        raise Problem(400, f"parameter {name}: {message}, not {own.get(name, len(scopes))!r}; mend it") from error
+        name, said = str(first["loc"][0]), str(first["msg"])
+        if first["type"] != "value_error":  # ours say it whole
+            said = f"{said}, not {own.get(name, len(scopes))!r}; mend it"
+        raise Problem(400, f"parameter {name}: {said.removeprefix('Value error, ')}") from error
 
 
 def question_of(asked: Asked, principal: Principal) -> Question:

@@ -18,14 +18,14 @@ SECONDS = 10.0
 class Sender:
     """Appends to usage.commands, the same bytes until the broker has them."""
 
-    def __init__(self, commands: Log) -> None:
-        self._log = commands
+    def __init__(self, commands: Log, seconds: float = SECONDS) -> None:
+        self._log, self._seconds = commands, seconds
 
     async def send(self, command: AnyCommand) -> dict[str, Any]:
         """What the caller is told. Problem 503 when the broker does not answer in time."""
         kind = str(command.__struct_config__.tag)
         try:
-            async with asyncio.timeout(SECONDS):
+            async with asyncio.timeout(self._seconds):
                 offset = await append_surely(self._log, write_command(command), [])
         except (TimeoutError, Away) as error:
             log.warning("command is not acknowledged", kind=kind, command=command.command_id, error=str(error))

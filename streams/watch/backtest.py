@@ -18,11 +18,11 @@ from streams.pipeline.dimensions import OF_ATTRIBUTES
 from streams.pipeline.measures import inputs
 from streams.pipeline.totals import COLUMNS, totals
 from streams.watch.alerts import Cause
+from streams.watch.kept import MemoryTracks
 from streams.watch.noise import ZERO, Episode, Report, Seen
 from streams.watch.periods import MINUTE_MS, period_of
 from streams.watch.raised import PENDING, RESOLVED
 from streams.watch.state import Effects, WatchState
-from streams.watch.store import MemoryScopes
 from streams.watch.watched import RULES, Watched, watched
 from streams.watch.windows import Delta
 
@@ -114,7 +114,7 @@ class Backtest:
         self._begin()
 
     def _begin(self) -> None:
-        self._scopes = MemoryScopes()
+        self._scopes = MemoryTracks()
         self._state = WatchState(self._scopes)
         self._state.adopt(1, self.catalog)
         self._since: dict[str, int] = {}  # of alerts that are pending or open: when they crossed
@@ -228,8 +228,8 @@ class Backtest:
         """The most that open alerts have seen; between two records nobody is told of it."""
         state = self._scopes.get(scope)
         for name, one in self._firing[scope].items():
-            if state is not None and name in state.alerts:
-                one.peak = max(one.peak, state.alerts[name].value)
+            if state is not None and name in state.raised:
+                one.peak = max(one.peak, state.raised[name].value)
 
     def report(self) -> Report:
         """Once, after the last row."""

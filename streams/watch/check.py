@@ -20,6 +20,7 @@ from streams.watch.standing import Standing
 
 instant = lru_cache(maxsize=8192)(alerts.instant)
 text = alerts.text
+INFINITE = Decimal("Infinity")
 
 
 class UnknownScope(LookupError):
@@ -197,10 +198,11 @@ def _judge(place: Place, coverage: Coverage, known: Knowledge, question: Questio
     return Judged(place, standing, lines, cover.step(now), staleness, is_stale)
 
 
-def _rank(judged: Judged) -> tuple[int, Decimal, str]:
-    """The scope that decides comes first: the worst verdict, then what is used up most."""
+def _rank(judged: Judged) -> tuple[int, Decimal, Decimal, str]:
+    """The scope that decides comes first: the worst verdict, then what has the least left in the unit asked."""
     line = judged.lines[0]
-    return -SEVERITY[judged.verdict()], -line.share, judged.place.key
+    left = line.headroom if line.is_asked and line.headroom is not None else INFINITE
+    return -SEVERITY[judged.verdict()], left, -line.share, judged.place.key
 
 
 def _finding(judged: Judged, all_: Mapping[str, Judged], question: Question, known: Knowledge, now: int) -> Finding:
@@ -261,8 +263,10 @@ def _said(judged: Judged, line: Line, reason: str | None, question: Question) ->
         age = "unknown" if judged.staleness is None else f"{judged.staleness / 1000:.0f} s"
         tolerated = f"{cover.stale_after / 1000:g} s"
         return f"{key}: what is known is too old (age {age}, {tolerated} are tolerated), so it fails {cover.fail}"
-    if reason and (own := (judged.standing and judged.standing.text) or cover.text):
-        return own
+    if reason and cover.text:
+        return cover.text
+    if judged.standing and judged.standing.text and line.is_held and not line.is_over:
+        return judged.standing.text
     unit = line.currency or line.measure or line.unit
     if line.limit is None:
         return f"{key}: {text(line.used)} {unit} used, no limit"

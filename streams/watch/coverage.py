@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from streams.catalog.calendars import Calendar
-from streams.catalog.limits import Budget, Exemption, RunLimits
+from streams.catalog.limits import Budget, Exemption, Rolling, RunLimits
 from streams.catalog.models import Catalog
 from streams.watch.commands import Commands
 from streams.watch.exact import EXACT
@@ -50,7 +49,7 @@ class Cover:
     shares: Mapping[str, Decimal] = field(default_factory=dict)
     limits: Mapping[str, Decimal] = field(default_factory=dict)
     guard: int | None = None
-    is_calendar: bool = False
+    has_end: bool = False  # its period or life is over at some moment: then nothing is used of the next one
 
     def key(self, dimensions: Mapping[str, str], is_whole: bool = True) -> str | None:
         """The scope that these dimensions belong to; None where they do not, or do not say enough.
@@ -158,7 +157,7 @@ def _of_budget(budget: Budget) -> Cover:
         split=split.by if split else "",
         shares=dict(split.shares) if split else {},
         guard=budget.guard_tokens,
-        is_calendar=isinstance(budget.period, Calendar),
+        has_end=not isinstance(budget.period, Rolling),
     )
 
 
@@ -179,6 +178,7 @@ def _of_run(run: RunLimits) -> Cover:
         stale_after=run.stale_after,
         text=run.text,
         limits={name: Decimal(limit) for name, limit in limits.items()},
+        has_end=True,
     )
 
 

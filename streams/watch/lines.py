@@ -1,7 +1,7 @@
 """The limits of one scope as they stand now: one of a budget, one a measure of a run, each with what is left and a verdict.
 
-A record of the watch is taken at its word as long as it holds. It no longer does when its calendar period is over (nothing is
-used in the new one), when its exception has ended, or when the ladder has moved on: then its figures are judged again.
+A record of the watch is taken at its word as long as it holds. It no longer does when its period or life is over (nothing is
+used of the next one), when its exception has ended, or when the ladder has moved on: then its figures are judged again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,8 @@ class Line(NamedTuple):
     """verdict: of what is used; asked: of that and the amount together; would_be: the same if it stopped at the limit.
 
     share: of the limit that is used; is_asked: the question is in its unit; is_over: its amount is more than
-    what is left; is_current: the period goes on
+    what is left; is_current: the period goes on;
+    is_held: the verdict is that of the watch's record
     """
 
     unit: str
@@ -43,6 +44,7 @@ class Line(NamedTuple):
     is_asked: bool
     is_over: bool
     is_current: bool
+    is_held: bool
     exception: dict[str, Any] | None
 
 
@@ -62,8 +64,11 @@ def lines_of(
     """The worst first. granted: exceptions in force for a scope of which nothing is known yet."""
     if cover.kind == "budget":
         return [_budget(cover, dimensions, standing, granted, asked, now)]
-    found = sorted(_run(cover, standing, asked, now), key=lambda line: (-SEVERITY[line.asked], -line.share))
-    known = standing.verdict if standing else ALLOW
+    lines = _run(cover, standing, granted, asked, now)
+    found = sorted(lines, key=lambda line: (-SEVERITY[line.asked], -line.share))
+    known = (
+        standing.verdict if standing and not _is_over(cover, standing, now) and not _has_ended(standing, now) else ALLOW
+    )
     if SEVERITY[known] > SEVERITY[found[0].verdict]:  # the watch knows more than the figures that it published
         found[0] = found[0]._replace(
             verdict=known, asked=worst(known, found[0].asked), would_be=worst(known, found[0].would_be)
@@ -86,8 +91,7 @@ def _budget(
             return _line(cover, cover.unit, None, base, ZERO, step, asked, None)
         shown = exception_field(uses(granted, ZERO, base))
         return _line(cover, cover.unit, None, EXACT.add(base, extra_of(granted)), ZERO, step, asked, shown)
-    is_over = cover.is_calendar and standing.period_end is not None and now >= standing.period_end
-    has_ended = standing.until is not None and now >= standing.until
+    is_over, has_ended = _is_over(cover, standing, now), _has_ended(standing, now)
     has_moved = standing.step is not None and standing.step != step
     limit = _decimal(standing.base_limit if has_ended else standing.limit)
     used = ZERO if is_over else Decimal(standing.used)
@@ -102,20 +106,35 @@ def _budget(
     is_guard = SEVERITY[verdict] >= SEVERITY[APPROVE] and limit is not None and used < limit
     return found._replace(
         verdict=verdict,
+        is_held=True,
         asked=worst(verdict, OF_STEP[step]) if found.is_over else verdict,
         would_be=worst(standing.would_be or verdict, found.would_be),
         reason="guard" if is_guard and not found.is_over else found.reason,
     )
 
 
-def _run(cover: Cover, standing: Standing | None, asked: Asked, now: int) -> Iterator[Line]:
-    step = cover.step(now)
-    limits = cover.limits if standing is None or not standing.limits else standing.limits
+def _is_over(cover: Cover, standing: Standing, now: int) -> bool:
+    return cover.has_end and standing.period_end is not None and now >= standing.period_end
+
+
+def _has_ended(standing: Standing, now: int) -> bool:
+    return standing.until is not None and now >= standing.until
+
+
+def _run(cover: Cover, standing: Standing | None, granted: Sequence[Grant], asked: Asked, now: int) -> Iterator[Line]:
+    step, limits, exception = cover.step(now), dict(cover.limits), None
+    if standing is not None and standing.limits and not _has_ended(standing, now):
+        limits, exception = {name: Decimal(limit) for name, limit in standing.limits.items()}, standing.exception
+    elif standing is None and granted and "cost" in limits:
+        exception = exception_field(uses(granted, ZERO, limits["cost"]))
+        limits["cost"] = EXACT.add(limits["cost"], extra_of(granted))
+    begun = standing if standing is not None and not _is_over(cover, standing, now) else None
     for name, limit in limits.items():
-        used = Decimal(standing.used_by.get(name, 0)) if standing else ZERO
-        if name == "elapsed" and standing and standing.period_start is not None:
-            used = max(used, Decimal(now - standing.period_start))  # time passes although nothing comes
-        yield _line(cover, UNIT_OF.get(name, name), name, Decimal(limit), used, step, asked, None)
+        used = Decimal(begun.used_by.get(name, 0)) if begun else ZERO
+        if name == "elapsed" and begun and begun.period_start is not None:
+            used = max(used, Decimal(now - begun.period_start))  # time passes although nothing comes
+        line = _line(cover, UNIT_OF.get(name, name), name, limit, used, step, asked, exception)
+        yield line._replace(is_held=begun is not None and name == begun.binding)
 
 
 def _line(
@@ -136,21 +155,22 @@ def _line(
     is_asked = unit == asked_unit and (currency is None or asked_currency in {None, currency})
     if limit is None:
         return Line(
-            unit,
-            currency,
-            measure,
-            None,
-            used,
-            None,
-            ZERO,
-            ALLOW,
-            ALLOW,
-            ALLOW,
-            "limit",
-            is_asked,
-            False,
-            True,
-            exception,
+            unit=unit,
+            currency=currency,
+            measure=measure,
+            limit=None,
+            used=used,
+            headroom=None,
+            share=ZERO,
+            verdict=ALLOW,
+            asked=ALLOW,
+            would_be=ALLOW,
+            reason="limit",
+            is_asked=is_asked,
+            is_over=False,
+            is_current=True,
+            is_held=False,
+            exception=exception,
         )
     if left is None:
         left = ZERO if guarded else max(EXACT.subtract(limit, used), ZERO)
@@ -174,6 +194,7 @@ def _line(
         is_asked=is_asked,
         is_over=over,
         is_current=True,
+        is_held=False,
         exception=exception,
     )
 

@@ -212,6 +212,22 @@ def test_whatever_limit_of_a_run_is_reached_first_stops_it(
     assert (answer.verdict, answer.stop_reason, answer.scopes[0].measure) == (verdict, reason, measure)
 
 
+def test_a_run_that_was_idle_for_too_long_is_over_and_the_next_one_begins_with_nothing() -> None:
+    ends = "2026-09-21T14:13:30Z"  # 10 s after NOW
+    known = knowing(run_record({"iterations": "5"}, period_end=ends, verdict="stop"), fresh=NOW + DAY)
+    dims = {"tenant_id": "acme", "run_id": "r1"}
+
+    assert [ask(known, RUN, dims=dims, now=NOW + at).verdict for at in (9_999, 10_000)] == ["stop", "allow"]
+
+
+def test_what_the_watch_wrote_for_the_user_is_what_the_user_reads_unless_the_amount_decides() -> None:
+    told = "team search: 9 USD used, the limit is 10 USD. Requests are still answered."
+    known = knowing(record(TEAM_KEY, "9", text=told))
+
+    assert ask(known, TEAM).text == told
+    assert ask(known, TEAM, amount="2").text == f"{TEAM_KEY}: 9 of 10 USD used, 2 more are over the limit"
+
+
 def test_the_time_of_a_run_passes_although_it_sends_nothing() -> None:
     known = knowing(run_record({}, period_start="2026-09-21T14:03:20Z"), fresh=NOW + DAY)  # 10 min before NOW
     dims = {"tenant_id": "acme", "run_id": "r1"}
