@@ -152,6 +152,7 @@ class Dispatcher:
             and d.held_by is None
             and d.delivery_id not in self.flying
             and (d.alert_id, endpoint.id) not in busy
+            and not any(e.revision < d.revision and e.held_by is None for e in book.owed(d.alert_id, endpoint.id))
             and self._owns(d.partition)
         ]
         if not due:

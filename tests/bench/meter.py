@@ -164,7 +164,7 @@ def show(name: str, row: Row, base: float) -> None:
     )
 
 
-def run(count: int, with_memory: bool, with_latency: bool) -> dict[str, Any]:
+def run(count: int, with_memory: bool, with_latency: bool, with_check: bool) -> dict[str, Any]:
     """Every variant; each kind of load has a stack of its own."""
     rows: dict[str, Row] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -190,6 +190,10 @@ def run(count: int, with_memory: bool, with_latency: bool) -> dict[str, Any]:
             report["memory"] = memory(root)
         if with_latency:
             report["latency"] = latency.measure(root / "latency")
+        if with_check:
+            from tests.bench import check  # which takes its prices from here
+
+            report["check"] = check.measure(root / "check")
     return report
 
 
@@ -237,8 +241,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_500_000)
     parser.add_argument("--memory", action="store_true", help="also fill 6 million events; takes minutes")
     parser.add_argument("--latency", action="store_true", help="also 2,000 events/s through everything")
+    parser.add_argument("--check", action="store_true", help="also 2,000 checks/s over HTTP beside the stages")
     given = parser.parse_args()
-    report = run(given.events, given.memory, given.latency)
+    report = run(given.events, given.memory, given.latency, given.check)
     flat = {name: round(row["rate"]) for name, row in report["variants"].items()}
     cpu = {name: round(row["cpu_us"], 2) for name, row in report["variants"].items()}
     print(json.dumps({**flat, "cpu_us": cpu, **{k: v for k, v in report.items() if k != "variants"}}))

@@ -8,6 +8,7 @@ import time
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.policy import default
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
@@ -24,6 +25,7 @@ from tests.support.sinks import OK, MailSink, Seen, Sink, certificate, http_sink
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLjMs"  # made up
 OTHER = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"  # made up
 SLACK_OK = status(200, b'{"ok": true, "channel": "C1", "ts": "17.1"}')
+VERIFY = ssl.create_default_context()  # reading what the system trusts takes a while, so once
 HTTP_KINDS = ("slack_webhook", "slack_bot", "webhook", "pagerduty", "alertmanager", "teams")
 
 
@@ -31,10 +33,10 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def letter(endpoint: str = "e", told: str | None = None, **other: object) -> Letter:
-    record = alert(**other)  # type: ignore[arg-type]
+def letter(told: str | None = None, **other: Any) -> Letter:
+    record = alert(**other)
     one = Delivery(
-        delivery_id="d" * 32, alert_id=record["alert_id"], revision=record["revision"], endpoint=endpoint, route="r", group="g",
+        delivery_id="d" * 32, alert_id=record["alert_id"], revision=record["revision"], endpoint="e", route="r", group="g",
         partition=0, offset=0, status="sending", at=now_ms(), queued_at=now_ms(), facts=facts_of(record),
     )  # fmt: skip
     return Letter(one, record, told=told)
@@ -56,12 +58,11 @@ def endpoint(kind: str, url: str, monkeypatch: pytest.MonkeyPatch, **other: obje
 
 
 def ports(verify: ssl.SSLContext | None = None, seconds: float = 25.0, private: bool = True) -> Ports:
-    more = {} if verify is None else {"verify": verify}
 
     async def publish(topic: str, key: bytes, value: bytes) -> int | None:
         return 7
 
-    return Ports(Web(private, now_ms, look_up, whole_seconds=seconds, **more), publish)
+    return Ports(Web(private, now_ms, look_up, verify or VERIFY, seconds), publish)
 
 
 async def once(kind: str, sink: Sink, monkeypatch: pytest.MonkeyPatch, way: Ports | None = None) -> Answer:
@@ -205,7 +206,7 @@ async def test_a_name_that_changes_its_address_is_reached_at_the_one_that_was_ju
         return ["192.0.2.1"] if len(asked) > 1 else ["127.0.0.1"]
 
     async with http_sink() as sink:
-        way = Ports(Web(True, now_ms, rebinds), ports().publish)
+        way = Ports(Web(True, now_ms, rebinds, VERIFY), ports().publish)
         answer = await send(
             endpoint("webhook", f"http://rebind.example:{sink.port}/", monkeypatch), [letter()], way, now_ms()
         )
@@ -218,7 +219,7 @@ async def test_a_name_with_one_address_inside_is_refused_whole(monkeypatch: pyte
     async def both(host: str, port: int) -> list[str]:
         return ["93.184.216.34", "10.0.0.7"]
 
-    way = Ports(Web(False, now_ms, both), ports().publish)
+    way = Ports(Web(False, now_ms, both, VERIFY), ports().publish)
     answer = await send(endpoint("webhook", "https://two.example/", monkeypatch), [letter()], way, now_ms())
 
     assert "10.0.0.7, inside the network" in (answer.error or "")
@@ -229,7 +230,7 @@ async def test_a_secret_never_travels_in_the_clear_outside(kind: str, monkeypatc
     async def outside(host: str, port: int) -> list[str]:
         return ["93.184.216.34"]
 
-    way = Ports(Web(False, now_ms, outside), ports().publish)
+    way = Ports(Web(False, now_ms, outside, VERIFY), ports().publish)
     answer = await send(endpoint(kind, "http://outside.example/", monkeypatch), [letter()], way, now_ms())
 
     assert "use https" in (answer.error or "")
@@ -299,7 +300,12 @@ async def test_a_slack_message_is_changed_in_place_or_said_anew_when_it_is_lost(
 async def test_pagerduty_and_alertmanager_get_what_makes_a_repeat_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     async with http_sink(status(202, b"{}")) as sink:
         one = endpoint("pagerduty", sink.url(), monkeypatch)
-        for record in ({}, {"revision": 2, "state": "acknowledged"}, {"revision": 3, "state": "resolved"}):
+        records: list[dict[str, Any]] = [
+            {},
+            {"revision": 2, "state": "acknowledged"},
+            {"revision": 3, "state": "resolved"},
+        ]
+        for record in records:
             assert (await send(one, [letter(**record)], ports(), now_ms())).taken
         manager = endpoint("alertmanager", sink.url(), monkeypatch)
         await send(manager, [letter(), letter(revision=2, state="resolved")], ports(), now_ms())

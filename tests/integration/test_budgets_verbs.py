@@ -25,6 +25,7 @@ from streams.kafka.ports import append_surely
 from streams.resources import catalog_folder
 from streams.settings import Settings
 from streams.warehouse.client import connect
+from streams.watch.freshness import beat_key, beat_record
 from tests.support.stored import forget, store
 from tests.unit.cli.test_budgets import record
 
@@ -171,7 +172,8 @@ def budget_states(settings: Settings) -> Iterator[None]:
             await append_surely(log, None if body is None else json.dumps(body).encode(), [], key=scope.encode())
         await kafka.close()
 
-    asyncio.run(write((full["scope"], full), (half["scope"], half)))
+    beat = (beat_key(0).decode(), json.loads(beat_record(0, 1, 2)))  # no scope
+    asyncio.run(write((full["scope"], full), (half["scope"], half), beat))
     yield
     asyncio.run(write((full["scope"], None), (half["scope"], None)))
 
