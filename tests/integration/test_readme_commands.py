@@ -44,7 +44,7 @@ def test_the_make_commands_are_targets() -> None:
 
 
 def test_the_first_event_works_as_it_is_written(home: Path) -> None:
-    script, looks, corrections = [b for b in blocks("sh") if "usage-streams" in b]
+    script, looks, corrections, *_ = [b for b in blocks("sh") if "usage-streams" in b]
     up_to_status, rest = script.split("usage-streams status", 1)
     assert rest.rstrip().endswith("usage-streams down")
 
