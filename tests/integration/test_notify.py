@@ -142,12 +142,12 @@ def test_alerts_are_told_once_whatever_dies_and_stand_in_the_warehouse(
 ) -> None:
     names = [f"{told}-{n}" for n in range(6)]
     endpoint.status = 500
-    first = stage("notify", worker_id="n")
+    first = stage("notify", worker_id="n", notify_private="true")
     fire(settings, told, *(alert(name) for name in names))
-    until(lambda: len(endpoint.at("/hook")) >= 6, 60, "tried while the endpoint is sick", first.said)
+    until(lambda: len(endpoint.at("/hook")) >= 4, 60, "tried while the endpoint is sick", first.said)
     first.kill()
     endpoint.status = 200
-    second = stage("notify", worker_id="n")
+    second = stage("notify", worker_id="n", notify_private="true")
     paths = ("/hook", "/slack", "/pager")
 
     def delivered() -> bool:
@@ -158,7 +158,7 @@ def test_alerts_are_told_once_whatever_dies_and_stand_in_the_warehouse(
     until(delivered, 420, "everything sent", lambda: second.said() + cli(settings, "notify", "deliveries").stdout)
     counts = {path: len(endpoint.at(path)) for path in paths}
     second.kill()
-    third = stage("notify", worker_id="n")
+    third = stage("notify", worker_id="n", notify_private="true")
     fire(settings, told, *(alert(name) for name in names))  # a rebuild of the watch publishes them again
     fire(settings, told, *(alert(name, 2, "resolved") for name in names))
 
@@ -188,7 +188,7 @@ def test_alerts_are_told_once_whatever_dies_and_stand_in_the_warehouse(
     sent = {str(row["endpoint"]): row for row in rows if row["status"] == "sent"}
     assert {"hook", "slack", "on-call", "bus"} <= set(sent)
     assert int(str(sent["hook"]["deliveries"])) >= 12
-    assert int(str(sent["hook"]["repeated"])) >= 6
+    assert int(str(sent["hook"]["repeated"])) >= 4
     assert float(str(sent["hook"]["median_ms"])) > 0
 
 
@@ -205,7 +205,7 @@ def test_the_command_line_lists_previews_tests_and_owes_again(
     assert trigger["payload"]["summary"].startswith("TEST")
     assert resolve["event_action"] == "resolve"
 
-    worker, name = stage("notify"), f"{told}-again"
+    worker, name = stage("notify", notify_private="true"), f"{told}-again"
     endpoint.status = 400
     fire(settings, told, alert(name))
 
