@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 def plan(
     record: Mapping[str, Any], place: Place, asked: Asked, book: Book, flying: Collection[str], now: int
 ) -> list[Delivery]:
-    """Records to append to usage.deliveries, in their order; none when it was seen before.
+    """Records to append to usage.deliveries, what is owed before what it overtakes; none when it was seen before.
 
     flying: ids of deliveries that are being posted at this moment
     """
@@ -67,12 +67,12 @@ class _Plan(NamedTuple):
             for endpoint in (e for e in endpoints if e in self.asked.endpoints):
                 fresh = self._fresh(one, endpoint, self._arrived(endpoint))
                 if self.book.knows(fresh.delivery_id):
-                    continue
-                if why:
+                    yield from self._overtaken(endpoint)  # a kill may have come between the two
+                elif why:
                     yield fresh.now(self.now, status="suppressed", error=why)
-                    continue
-                yield from self._overtaken(endpoint)
-                yield fresh.now(self.now, status="sending", next_at=self._when(one, fresh))
+                else:
+                    yield fresh.now(self.now, status="sending", next_at=self._when(one, fresh))
+                    yield from self._overtaken(endpoint)
 
     def _closing(self) -> Iterator[Delivery]:
         alert, state = str(self.record["alert_id"]), str(self.record["state"])
@@ -82,12 +82,10 @@ class _Plan(NamedTuple):
             older = self.book.owed(alert, endpoint)
             arrived = self._arrived(endpoint)
             fresh = self._fresh(one, endpoint, arrived)
-            if self.book.knows(fresh.delivery_id):
-                continue
             every = known is not None and TRAITS[known.kind].every
-            yield from self._overtaken(endpoint)
-            if not arrived and not (every and older):
-                continue  # over before anybody heard of it
+            if self.book.knows(fresh.delivery_id) or (not arrived and not (every and older)):
+                yield from self._overtaken(endpoint)  # over before anybody heard of it
+                continue
             if one is None or known is None:
                 why = "no route leads there any more"
             elif state == "resolved" and not one.resolved:
@@ -96,7 +94,9 @@ class _Plan(NamedTuple):
                 continue
             else:
                 yield fresh.now(self.now, status="sending", next_at=self._when(one, fresh))
+                yield from self._overtaken(endpoint)
                 continue
+            yield from self._overtaken(endpoint)
             if state == "resolved":  # so that whoever folds this knows that it is over
                 yield fresh.now(self.now, status="suppressed", error=why)
 
