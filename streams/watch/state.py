@@ -21,7 +21,7 @@ from streams.watch.budget_record import budget_record
 from streams.watch.commands import Acknowledge, AnyCommand, Commands, Decide, EndSilence, Revoke, ms_of
 from streams.watch.conditions import Condition
 from streams.watch.exceptions import exception_field, extra_of, uses
-from streams.watch.judge import verdict_of
+from streams.watch.judge import needs_last_period, verdict_of
 from streams.watch.kept import Scoped, Tracks
 from streams.watch.look import Decisions, has_record, look
 from streams.watch.machine import Transition, Why, acknowledge, close
