@@ -193,7 +193,7 @@ def test_budgets_are_listed_the_fullest_first_and_shown_with_their_parents(setti
 @pytest.mark.usefixtures("stored", "budget_states")
 def test_the_commands_of_the_readme_work(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [section] = re.findall(r"^## What should a limit be\?\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
-    [block] = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    block = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[0]  # the next one is about backtest
     monkeypatch.chdir(tmp_path)
     commands = [shlex.split(line, comments=True)[1:] for line in block.splitlines() if "budgets" in line]
 
