@@ -96,5 +96,5 @@ def test_the_first_event_works_as_it_is_written(home: Path) -> None:
     assert second.returncode == 0, second.stdout + second.stderr
     assert "stored 2; difference 0" in second.stdout
     assert "search" in second.stdout
-    assert '"verdict": "allow"' in second.stdout
+    assert '"verdict":"allow"' in second.stdout
     assert second.stdout.rstrip().endswith("stopped")
