@@ -9,14 +9,17 @@ from datetime import UTC, datetime
 from email import message_from_bytes
 from email.policy import default
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from streams.catalog.routes import Endpoint
 from streams.notify.address import look_up
-from streams.notify.channels import Letter, Ports, send
-from streams.notify.delivery import Delivery, facts_of
+from streams.notify.channels import Letter, Ports, payload, send
+from streams.notify.delivery import Delivery, encode, facts_of
 from streams.notify.retry import Answer
 from streams.notify.web import Web
 from tests.support.notifying import alert
@@ -470,6 +473,60 @@ async def test_a_topic_gets_the_same_typed_event() -> None:
     [(topic, key, value)] = told
     assert (topic, key, json.loads(value)["type"]) == ("usage.notifications", b"a1", "budget.threshold.crossed")
     assert answer.taken
+
+
+ODD = st.text(st.characters(codec="utf-8", exclude_characters="\x00\n\r"), min_size=8, max_size=40).filter(
+    lambda text: text == text.strip() and len(set(text)) > 5
+)
+
+
+@pytest.mark.parametrize(
+    "kind", ["slack_webhook", "slack_bot", "webhook", "pagerduty", "alertmanager", "teams", "email"]
+)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(secret=ODD)
+def test_no_secret_is_in_an_answer_a_record_or_a_log_even_if_the_other_side_repeats_it(
+    kind: str,
+    secret: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    caplog.clear()
+    capsys.readouterr()
+
+    def echoes(seen: Seen) -> bytes:
+        said = json.dumps({"ok": False, "error": secret}).encode() + seen.body
+        return b"HTTP/1.1 403 " + quote(secret).encode() + b"\r\nContent-Length: %d\r\n\r\n" % len(said) + said
+
+    async def story() -> tuple[Answer, list[bytes]]:
+        async with http_sink(echoes) as sink, smtp_sink(login=True) as mails:
+            mails.answers["AUTH"] = f"535 {secret}"
+            monkeypatch.setenv("THE_SECRET", secret)
+            if kind == "email":
+                one = mail_endpoint(mails, user="usage", secrets="env:THE_SECRET")
+            else:
+                one = endpoint(
+                    kind, sink.url(f"/{quote(secret)}" if kind in ("slack_webhook", "teams") else "/"), monkeypatch
+                )
+                monkeypatch.setenv("THE_SECRET", secret)
+            shown = payload(one, [letter()], "", now_ms())
+            answer = await send(one, [letter()], ports(), now_ms())
+            record = letter().delivery.now(
+                1, status="failed", code=answer.code, error=answer.error, answer=answer.reference
+            )
+            return answer, [json.dumps(shown, ensure_ascii=False).encode(), encode(record)]
+
+    answer, texts = asyncio.run(story())
+
+    captured = capsys.readouterr()
+    logged = "".join(f"{r.getMessage()} {r.args}" for r in caplog.records) + captured.out + captured.err
+    assert not answer.taken
+    for form in {secret, quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}:
+        assert form not in logged
+        assert form not in (answer.error or "")
+        assert not [text for text in texts if form.encode() in text]
 
 
 def test_the_client_logs_nothing_even_when_everything_else_does(caplog: pytest.LogCaptureFixture) -> None:
