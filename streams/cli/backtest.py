@@ -83,7 +83,7 @@ def register(app: typer.Typer) -> None:
         end: str | None = typer.Option(None, "--to", help="The day or instant after the last; now if left out."),
         source: str = typer.Option("clickhouse", help="clickhouse, or topic: the ledger, as the live watch got it."),
         compare: str | None = typer.Option(None, help="Folder with another version, or the id of another rule."),
-        step: str = typer.Option("1m", help="How often windows are looked at, such as 10s or 15m."),
+        step: str | None = typer.Option(None, help="How often windows are looked at, such as 10s; 1m to 5m by itself."),
         machine: bool = typer.Option(False, "--json", help="One JSON object."),
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
         clickhouse_url: str | None = typer.Option(None, help="ClickHouse over HTTP."),
@@ -96,10 +96,10 @@ def register(app: typer.Typer) -> None:
         if source not in SOURCES:
             raise typer.BadParameter(f"source {source}: there is none; take one of {', '.join(SOURCES)}")
         try:
-            step_ms = duration_ms(step)
+            step_ms = None if step is None else duration_ms(step)
         except ValueError as error:
             raise typer.BadParameter(f"step: {error}") from error
-        if not 1_000 <= step_ms <= 3_600_000:
+        if step_ms is not None and not 1_000 <= step_ms <= 3_600_000:
             raise typer.BadParameter(f"step {step}: is out of bounds; 1s to 1h")
         until = moment(end) if end else now() + timedelta(seconds=1)  # this second too
         since = moment(start) if start else until - timedelta(days=days)

@@ -95,16 +95,25 @@ def _hash(scope: str) -> int:
     return xxh3_64_intdigest(scope.encode())
 
 
+def step_of(known: Watched) -> int:
+    """How often (ms) it is looked at, unless somebody says: of its shortest window a 288th, between one and five minutes."""
+    sizes = [period_of(w.calendar, 0) if w.calendar else (0, w.size_ms or w.idle_ms) for w in known.windows]
+    shortest = min(end - start for start, end in sizes)
+    return min(max(shortest // 288 // MINUTE_MS * MINUTE_MS, MINUTE_MS), 5 * MINUTE_MS)
+
+
 class Backtest:
     """One rule over [start, end); give it rows from `warm_from` on, then ask for the report."""
 
-    def __init__(self, catalog: Catalog, rule: str, start: int, end: int, step_ms: int = MINUTE_MS) -> None:
+    def __init__(self, catalog: Catalog, rule: str, start: int, end: int, step_ms: int | None = None) -> None:
         self.known = known_rule(catalog, rule)
         self.catalog = only(catalog, rule)
         self.start, self.end = start, end
-        self.step_ms = step_ms
+        self.step_ms = step_ms or step_of(self.known)
         self.events = 0
-        grain = min(self.known.scope.slice_ms, step_ms)  # slices of a scope are multiples of the finer one
+        grain = min(
+            self.known.scope.slice_ms, self.step_ms, MINUTE_MS
+        )  # slices of a scope are multiples of the finer one
         self._scope = replace(self.known.scope, slice_ms=grain)
         self._tenant: str | None = None
         self._episodes: list[Episode] = []
@@ -164,9 +173,10 @@ class Backtest:
             self._look_at(scope)
 
     def _tick_until(self, now: int) -> None:
-        """Where time alone may change something, at the ticks of a live watch."""
+        """Where time alone may change something, at the ticks of a live watch, or a step apart if that is more."""
+        apart = max(TICK_MS, self.step_ms)
         while (due := self._scopes.soonest()) is not None:
-            at = -(-due // TICK_MS) * TICK_MS
+            at = -(-due // apart) * apart
             if at > now:
                 return
             self._follow(self._state.tick(at, Cause(0, at, "", -1, -1)))
@@ -254,7 +264,7 @@ class Backtest:
 
 
 def replay(
-    catalog: Catalog, rule: str, pages: Iterable[pl.DataFrame], start: int, end: int, step_ms: int = MINUTE_MS
+    catalog: Catalog, rule: str, pages: Iterable[pl.DataFrame], start: int, end: int, step_ms: int | None = None
 ) -> Report:
     """All of it at once."""
     test = Backtest(catalog, rule, start, end, step_ms)

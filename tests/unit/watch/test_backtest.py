@@ -19,7 +19,7 @@ from streams.catalog.registries import Workload
 from streams.pipeline.ledger import read_frame
 from streams.pipeline.totals import totals
 from streams.watch.alerts import Cause
-from streams.watch.backtest import TICK_MS, Backtest, NoRule, columns_of, known_rule, only, replay, warm_from
+from streams.watch.backtest import TICK_MS, Backtest, NoRule, columns_of, known_rule, only, replay, step_of, warm_from
 from streams.watch.kept import MemoryTracks
 from streams.watch.noise import Episode, Report, Seen
 from streams.watch.scopes import key_of
@@ -83,7 +83,7 @@ def frame(*events: dict[str, Any], tenant: str = "acme") -> pl.DataFrame:
 
 
 def live(rule: str, rows: pl.DataFrame, start: int, end: int) -> list[tuple[str, str, str, int]]:
-    """What the watch says: a message for each slice in which something came, a tick each ten seconds; all of the catalog."""
+    """What the watch says: a message for each slice in which something came, a tick each ten seconds, a slice at least."""
     catalog = only(CATALOG, rule)
     state, known, found = WatchState(MemoryTracks()), known_rule(catalog, rule), list[tuple[str, str, str, int]]()
     state.adopt(1, catalog)
@@ -96,8 +96,8 @@ def live(rule: str, rows: pl.DataFrame, start: int, end: int) -> list[tuple[str,
 
     def tick(until: int) -> None:
         nonlocal ticked
-        while ticked + TICK_MS <= until:
-            ticked += TICK_MS
+        while ticked + max(TICK_MS, grain) <= until:
+            ticked += max(TICK_MS, grain)
             told(state.tick(ticked, Cause(0, ticked, "", -1, -1)).alerts)
 
     for _, part in rows.with_columns(slice=at - at % grain).group_by("slice", maintain_order=True):
@@ -143,7 +143,7 @@ def test_a_back_test_says_what_the_live_watch_said_of_the_same_events(rule: str,
 @given(st.lists(events, min_size=1, max_size=40), st.integers(1, 7))
 def test_pages_may_end_anywhere(rule: str, found: list[dict[str, Any]], most: int) -> None:
     rows, end = frame(*found), START + 2 * DAY
-    whole, paged = Told(CATALOG, rule, START, end), Told(CATALOG, rule, START, end)
+    whole, paged = Told(CATALOG, rule, START, end, MINUTE), Told(CATALOG, rule, START, end, MINUTE)
 
     whole.take(rows)
     for i in range(0, rows.height, most):
@@ -155,7 +155,7 @@ def test_pages_may_end_anywhere(rule: str, found: list[dict[str, Any]], most: in
 
 
 def day_budget(*found: dict[str, Any], start: int = START, end: int = START + 7 * DAY) -> Report:
-    return replay(CATALOG, "day", [frame(*found)], start, end)
+    return replay(CATALOG, "day", [frame(*found)], start, end, MINUTE)
 
 
 def test_figures_of_a_budget_by_hand() -> None:
@@ -199,10 +199,16 @@ def test_windows_begin_to_be_filled_as_early_as_they_reach() -> None:
     assert warm_from(known_rule(catalog, "quiet"), start) == start - DAY  # it judges whole periods
 
 
+def test_long_windows_are_looked_at_less_often() -> None:
+    steps = {rule: step_of(known_rule(CATALOG, rule)) // MINUTE for rule in ("burn", "hour", "day", "runs")}
+
+    assert steps == {"burn": 1, "hour": 1, "day": 5, "runs": 1}
+
+
 def test_tenants_come_one_after_the_other_and_know_nothing_of_each_other() -> None:
     one, two = frame(event(60, 800), event(3000, 900)), frame(event(30, 800), tenant="other")
 
-    report = replay(CATALOG, "day", [pl.concat([one, two])], START, START + 7 * DAY)
+    report = replay(CATALOG, "day", [pl.concat([one, two])], START, START + 7 * DAY, MINUTE)
 
     assert [(e.scope, e.opened - START) for e in report.fired] == [
         (key_of("day", "other", [("team", "a")]), 30 * MINUTE + 1),
