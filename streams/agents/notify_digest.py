@@ -1,6 +1,7 @@
 """Computes the weekly digests when they are due; that each is sent once is the book's doing, by ids."""
 
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Protocol
 
 import msgspec
@@ -128,11 +129,16 @@ def _spend(url: str, budgets: Sequence[Budget], tenant: str, at: int) -> list[di
                         "budget_id": budget.id,
                         "scope": f"{budget.id}: {row['tenant_id']}{f', {where}' if where else ''}",
                         "currency": row["currency"],
-                        "this_week": str(row["this_period"] or 0),
-                        "last_week": str(row["last_period"] or 0),
+                        "this_week": _digits(row["this_period"]),
+                        "last_week": _digits(row["last_period"]),
                     }
                 )
     return found
+
+
+def _digits(amount: object) -> str:
+    """Plain digits without trailing zeros; where nothing has a price it is 0 here, `unpriced_models` says what that hides."""
+    return f"{Decimal(str(amount or 0)).normalize():f}"
 
 
 def _sql(ms: int) -> str:
