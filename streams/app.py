@@ -6,9 +6,6 @@ from typing import Any
 import faust
 
 from streams import metrics
-from streams.agents.meter import create_meter
-from streams.agents.warehouse import create_warehouse
-from streams.agents.watch import create_watch
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog
 from streams.kafka.client import KafkaClient
@@ -50,12 +47,22 @@ def create_app(settings: Settings, stage: str) -> Any:
     catalogs = CatalogLog(kafka.log(topics.CATALOG, 0))
     match stage:
         case "meter":
+            from streams.agents.meter import create_meter
+
             create_meter(app, settings, kafka, catalogs)
             _tell_age(app, catalogs)
         case "watch":
+            from streams.agents.watch import create_watch
+
             create_watch(app, settings, kafka, catalogs)
         case "warehouse":
+            from streams.agents.warehouse import create_warehouse
+
             create_warehouse(app, settings, kafka)
+        case "notify":
+            from streams.agents.notify import create_notify
+
+            create_notify(app, settings, kafka, catalogs)
         case _:
             raise ValueError(f"stage {stage}: unknown; choose from {', '.join(STAGES)}")
     return app

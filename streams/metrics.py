@@ -33,3 +33,12 @@ CHECK_STALENESS = Gauge(
 DOOR_SCOPES = Gauge("usage_door_scopes", "Scopes whose newest record the API holds in memory.")
 DOOR_REQUESTS = Counter("usage_door_requests_total", "Requests to the API, by status.", ["status"])
 COMMANDS = Counter("usage_commands_total", "Commands that the API appended, by kind.", ["kind"])
+DELIVERIES = Counter(
+    "usage_deliveries_total",
+    "What became of deliveries, by endpoint; repeated is for Alertmanager.",
+    ["endpoint", "outcome"],
+)
+OLDEST_DELIVERY = Gauge("usage_deliveries_oldest_seconds", "Age of the oldest delivery that is still owed.")
+BREAKER = Gauge(
+    "usage_endpoint_breaker", "Whether an endpoint is left alone: 0 no, 1 it is tried, 2 for a while.", ["endpoint"]
+)

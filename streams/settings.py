@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-STAGES = ("meter", "watch", "warehouse")
+STAGES = ("meter", "watch", "warehouse", "notify")
 
 
 class SettingsError(Exception):
@@ -48,6 +48,15 @@ class Settings(BaseSettings):
     link_secret: str = Field(
         "",
         description="secret that signs links, `env:NAME` or `file:/path`; the last line signs, all verify; empty = none",
+    )
+    notify_private: bool = Field(False, description="let notify reach private, loopback and link-local addresses")
+    public_url: str = Field(
+        "", description="address under which people reach the API, for links in messages; empty = paths alone"
+    )
+    watch_memory_mib: int = Field(
+        16,
+        ge=1,
+        description="packed scopes that the watch keeps in memory, a partition; decoded they take ten times that",
     )
     metrics_port: int = Field(0, ge=0, description="Prometheus metrics on loopback; 0 = off")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="of our own logs")

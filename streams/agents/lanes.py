@@ -9,7 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -33,6 +33,14 @@ class Partition(Protocol):
         """Bring them in; with none, do what time alone asks for."""
 
 
+@runtime_checkable
+class Held(Protocol):
+    """A state that holds more than memory."""
+
+    def close(self) -> None:
+        """Let go of it; the state is not used any more."""
+
+
 class Lane:
     """Queue and task of one partition. `open_state(partition)` folds what is durable and gives the state."""
 
@@ -53,6 +61,7 @@ class Lane:
         self._state: Partition | None = None
         self._opened_in = -1
         self._carry: Chunk | None = None
+        self._is_left = False
         self._oldest_ms: int | None = None  # append time of the first record in hand
 
     async def put(self, chunk: Chunk) -> None:
@@ -63,6 +72,11 @@ class Lane:
         """Open the state, or let it do what time asks for, although nothing has arrived."""
         if self._queue.empty():
             self._queue.put_nowait(None)
+
+    def leave(self) -> None:
+        """Somebody else has the partition: the state is let go, between two rounds of work."""
+        self._is_left = True
+        self.wake()
 
     def lag_seconds(self) -> float:
         """Age of the oldest record in hand; 0 when there is none."""
@@ -76,6 +90,9 @@ class Lane:
                 generation = self._generation()
                 gathered = [c for c in gathered if c.generation == generation]  # older ones are fetched again
                 records = [r for c in gathered for r in c.records]
+                if self._is_left and not records:
+                    self._let_go()
+                    continue
                 self._oldest_ms = records[0].timestamp if records else None
                 await self._with_retries(generation, records)
                 for chunk in gathered:
@@ -121,10 +138,16 @@ class Lane:
         ):
             with attempt:
                 if self._state is None or self._opened_in != generation:
+                    self._let_go()
                     self._state = await self._open_state(self.partition)
                     self._opened_in = generation
                 await self._state.settle(records)
                 self._publish(self.partition, self._state)
+
+    def _let_go(self) -> None:
+        if isinstance(self._state, Held):
+            self._state.close()
+        self._state, self._is_left = None, False
 
     def _drop_state(self, retry: RetryCallState) -> None:
         """After an error nobody knows what landed: the state is folded anew from what is durable."""
@@ -136,4 +159,4 @@ class Lane:
             attempt=retry.attempt_number,
             error=str(error) or repr(error),
         )
-        self._state = None
+        self._let_go()

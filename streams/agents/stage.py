@@ -48,6 +48,8 @@ def follow(
         owned.update(tp.partition for tp in assigned if tp.topic == topic)
         for partition in owned:
             lane(partition).wake()
+        for partition in lanes.keys() - owned:
+            lanes[partition].leave()
 
     @app.on_partitions_revoked.connect(weak=False)  # type: ignore[untyped-decorator]
     async def revoked(_app: Any, revoked: set[Any], **_: Any) -> None:

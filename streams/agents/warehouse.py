@@ -20,7 +20,8 @@ from streams.settings import Settings
 from streams.warehouse.adjustments import insert_adjustments, insert_runs
 from streams.warehouse.client import ask, connect
 from streams.warehouse.conservation import Difference, differences
-from streams.warehouse.records import TABLES
+from streams.warehouse.deliveries import insert_deliveries
+from streams.warehouse.records import TABLES, insert_records
 
 log = structlog.get_logger()
 CHECK_SECONDS = 30.0
@@ -35,7 +36,8 @@ def create_warehouse(app: Any, settings: Settings, kafka: KafkaClient) -> None:
         return await LedgerWarehouse.open(client, kafka.log(topics.RATED, partition), topics.RATED, partition)
 
     async def open_records(topic: str, partition: int) -> RecordWarehouse:
-        return await RecordWarehouse.open(client, kafka.log(topic, partition), topic, partition)
+        insert = insert_deliveries if topic == topics.DELIVERIES else insert_records
+        return await RecordWarehouse.open(client, kafka.log(topic, partition), topic, partition, insert)
 
     async def open_chain(insert: Insert, topic: str, partition: int) -> ChainWarehouse:
         return await ChainWarehouse.open(client, kafka.log(topic, partition), topic, partition, insert)
@@ -47,6 +49,8 @@ def create_warehouse(app: Any, settings: Settings, kafka: KafkaClient) -> None:
     follow(app, "warehouse", topics.RUNS, settings, partial(open_chain, insert_runs, topics.RUNS))
     for topic in TABLES:
         follow(app, "warehouse", topic, settings, partial(open_records, topic))
+
+    follow(app, "warehouse", topics.DELIVERIES, settings, partial(open_records, topics.DELIVERIES))
 
     own = KafkaClient(settings.bootstrap)  # a run reads the ledger for long; the lanes must not wait for it
     repricer = Repricer(partial(run_ports, own, catalogs=CatalogLog(own.log(topics.CATALOG, 0))))

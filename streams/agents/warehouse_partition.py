@@ -81,13 +81,21 @@ class RecordWarehouse:
     topic: str
     partition: int
     at: int
+    insert: "InsertRecords" = insert_records
 
     @classmethod
-    async def open(cls, connect: Callable[[], Client], log: Log, topic: str, partition: int) -> "RecordWarehouse":
+    async def open(
+        cls,
+        connect: Callable[[], Client],
+        log: Log,
+        topic: str,
+        partition: int,
+        insert: "InsertRecords" = insert_records,
+    ) -> "RecordWarehouse":
         """At its mark, everything above it stored. Raises LogBroken."""
         client = await ask(connect)
         mark = await at_mark(client, log, topic, partition)
-        self = cls(client, log, topic, partition, mark.offset)
+        self = cls(client, log, topic, partition, mark.offset, insert)
         await self.settle([])
         return self
 
@@ -96,12 +104,13 @@ class RecordWarehouse:
         begin, _ = await self.log.bounds()  # compaction and deletion leave holes that nobody can fill
         messages = [m async for m in since(self.log, max(begin, self.at + 1), records)]
         if rows := [m for m in messages if not is_beat(m.key)]:
-            await ask(insert_records, self.client, self.topic, self.partition, rows)
+            await ask(self.insert, self.client, self.topic, self.partition, rows)
             await ask(write_mark, self.client, Mark(self.topic, self.partition, messages[-1].offset))
         if messages:  # heartbeats alone are not worth a mark: they are read again after a restart
             self.at = messages[-1].offset
 
 
+InsertRecords = Callable[[Client, str, int, Sequence[Message]], None]
 Insert = Callable[[Client, str, int, Sequence[Message], int], None]
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from streams.agents.meter import stream_of
 from streams.agents.stage import follow
+from streams.agents.tracks import SqliteTracks
 from streams.agents.watch_partition import WatchPartition, WatchPorts
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog
@@ -13,6 +14,15 @@ from streams.settings import Settings
 
 def create_watch(app: Any, settings: Settings, kafka: KafkaClient, catalogs: CatalogLog) -> None:
     """Register the watch on a Faust app."""
+    files: dict[int, SqliteTracks] = {}
+
+    def tracks(partition: int) -> SqliteTracks:
+        if partition in files:
+            files.pop(partition).close()
+        files[partition] = SqliteTracks.of_partition(
+            settings.data / "state", partition, settings.watch_memory_mib << 20
+        )
+        return files[partition]
 
     async def open_partition(partition: int) -> WatchPartition:
         stream = await stream_of(catalogs)
@@ -29,6 +39,7 @@ def create_watch(app: Any, settings: Settings, kafka: KafkaClient, catalogs: Cat
             adjustments=lambda p: kafka.log(topics.ADJUSTMENTS, p),
             catalogs=catalogs,
             stream=stream,
+            tracks=lambda: tracks(partition),
         )
         return await WatchPartition.open(ports)
 

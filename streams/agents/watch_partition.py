@@ -2,12 +2,13 @@
 
 Order, rule 5: alerts and enforcements acknowledged → budgets acknowledged → state message. Killed between: the next owner folds
 usage.state, reads the totals above its mark again and publishes the same records under the same ids, which readers drop.
+Scopes live in a local file that is a cache of that fold (tracks.py, state_log.py).
 """
 
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,8 +19,10 @@ from streams import metrics
 from streams.agents.heartbeat import Heartbeat
 from streams.agents.meter_partition import Catalogs as MeterCatalogs
 from streams.agents.meter_partition import in_thread
-from streams.kafka import snapshots
-from streams.kafka.chained_log import ChainedLog, Superseded, span_of
+from streams.agents.state_log import StateLog
+from streams.agents.told import Told
+from streams.agents.tracks import SqliteTracks
+from streams.kafka.chained_log import span_of
 from streams.kafka.ports import Log, Message, append_surely
 from streams.pipeline.adjust import adjusted_totals, read_pairs
 from streams.pipeline.chain import Chain, LogBroken
@@ -28,16 +31,16 @@ from streams.pipeline.ledger import read_frame
 from streams.pipeline.totals import ADJUSTED, partition_of, read_totals, totals
 from streams.watch.alerts import Cause
 from streams.watch.commands import BadCommand, read_command
-from streams.watch.freshness import is_beat
 from streams.watch.scopes import Scope, rule_of
 from streams.watch.state import Effects, WatchState
 from streams.watch.windows import Delta
 
 log = structlog.get_logger()
-SNAPSHOT_MESSAGES = 500
 STATE_SECONDS = 1.0
 TICK_SECONDS = 10.0
 SMALL = 20_000  # of a payload; what is larger is read off the event loop
+TOGETHER = 100  # missed messages between whose settling the state is saved
+FEW = 500  # rows that the event loop may be held for
 
 
 class Catalogs(MeterCatalogs, Protocol):
@@ -48,7 +51,10 @@ class Catalogs(MeterCatalogs, Protocol):
 
 @dataclass(slots=True)
 class WatchPorts:
-    """The logs of one partition q, and what is shared by all; `ledger(p)`, `adjustments(p)`: what partition p rated."""
+    """The logs of one partition q, and what is shared by all; `ledger(p)`, `adjustments(p)`: what partition p rated.
+
+    tracks: opens the local file of the partition; the one that it gave before is no longer used
+    """
 
     partition: int
     partitions: int
@@ -62,6 +68,7 @@ class WatchPorts:
     adjustments: Callable[[int], Log]
     catalogs: Catalogs
     stream: str  # identity of the source topic, part of every stamp
+    tracks: Callable[[], SqliteTracks]
     now_ms: Callable[[], int] = lambda: int(time.time() * 1000)
     monotonic: Callable[[], float] = time.monotonic
     offload: Callable[..., Any] = in_thread
@@ -72,56 +79,50 @@ class WatchPartition:
     """State of one partition, a fold of usage.state and of the totals above its mark."""
 
     ports: WatchPorts
-    log: ChainedLog
-    state: WatchState = field(default_factory=WatchState)
-    at: int = -1  # the last offset of totals that is in
+    log: StateLog
+    state: WatchState
+    told: Told
+    at: int  # the last offset of totals that is in
     unsaved: set[str] = field(default_factory=set)
-    spare: int = 0  # of usage.state: what lies before the snapshot before last is not needed
-    snapshot_end: int = 0
     saved_at: float = 0.0
     ticked_at: float = 0.0
+    tick: int = -1  # offset of our last tick
     gaps: int = 0
     copied: int = -1  # the last offset of usage.commands that we appended to the totals
-    at_ms: int = 0  # when the broker took that last message
+    at_ms: int = 0  # when the broker took the last message that is in
     heartbeat: Heartbeat | None = None
 
     @classmethod
     async def open(cls, ports: WatchPorts) -> "WatchPartition":
         """Fold what is durable, catch up with the totals, publish budgets that are not ours. Raises LogBroken."""
-        self = cls(ports, ChainedLog(ports.state))
-        self.state = WatchState(ours=self._ours)
-        if snapshot := await snapshots.load(ports.state):
-            manifest = snapshot.manifest
-            snapshots.check_identity(manifest, ports.stream)
-            self.log = ChainedLog(ports.state, manifest.chain)
-            self.state.load(snapshot.body)
-            self.snapshot_end, self.spare = manifest.end, min(snapshot.first, manifest.end)
-        for counted in await self.log.fold():
-            self.state.load(counted.message.value or b"")
-        self.at = self.log.chain.mark
-        if sequence := self.state.head.sequence:
-            published = await ports.catalogs.wait_for(sequence)
-            self.state.adopt(sequence, published.catalog, published.published_ms)
+        folded = await StateLog.open(ports.state, ports.stream, ports.tracks(), ports.offload)
+        state = WatchState(folded.tracks, lambda key: partition_of(key, ports.partitions) == ports.partition)
+        state.head = folded.head
+        told = Told(ports.budgets, state, folded.tracks, folded.budgets)
+        self = cls(ports, folded, state, told, folded.chain.chain.mark)
+        if state.head.sequence:
+            published = await ports.catalogs.wait_for(state.head.sequence)
+            state.resume(published.catalog, published.published_ms)
         _, end = await ports.totals.bounds()
         if end <= self.at:
             raise LogBroken(
                 f"usage.totals/{ports.partition}: ends at {end}, the state covers {self.at + 1}: the topic was"
-                " re-created; `usage-streams rebuild` makes totals and state anew from the ledger"
+                " re-created; delete usage.state too and run `usage-streams topics`: windows are filled from the ledger"
             )
-        await self._settle([m async for m in ports.totals.read(self.at + 1, end)])
-        await self._claim()
+        missed = list[Message]()
+        async for message in ports.totals.read(self.at + 1, end):
+            missed.append(message)
+            if len(missed) == TOGETHER:
+                await self._settle(missed)
+                await self._save()
+                missed = []
+        await self._settle(missed)
+        await self.told.claim(self._stamp())
         return self
 
-    async def _claim(self) -> None:
-        """Publish every scope whose last record is not our value: compaction may have kept one of a former owner."""
-        last: dict[str, bytes | None] = {}
-        begin, end = await self.ports.budgets.bounds()
-        async for message in self.ports.budgets.read(begin, end):
-            if not is_beat(message.key):
-                last[(message.key or b"").decode()] = message.value
-        wanted = self.state.budgets(set(last) | set(self.state.scopes), self._stamp())
-        different = {k: v for k, v in wanted.items() if _figures(v) != _figures(_parsed(last.get(k)))}
-        await self._publish_budgets(different)
+    def close(self) -> None:
+        """Somebody else has the partition: let go of memory and of the local file."""
+        self.log.tracks.close()
 
     def _stamp(self) -> tuple[str, int, int]:
         return self.ports.stream, self.ports.partition, self.at
@@ -132,48 +133,39 @@ class WatchPartition:
         if fresh and fresh[0].offset > self.at + 1:
             fresh = [m async for m in self.ports.totals.read(self.at + 1, fresh[0].offset)] + fresh
         await self._settle(fresh)
+        await self.told.claim(self._stamp())
+        await self._beat()
         await self._copy_commands()
         await self._tick()
-        await self._beat()
         await self._save()
 
     async def _settle(self, messages: Sequence[Message]) -> None:
-        found = Effects()
+        effects = Effects()
         for message in messages:
-            found.include(await self._take(message))
+            effects.add(await self._take(message))
             self.at, self.at_ms = message.offset, message.timestamp
-        await self._publish(found)
+        await self._publish(effects)
 
-    async def _publish(self, found: Effects) -> None:
-        """Records that are published again after a kill have the same ids, readers drop them."""
+    async def _publish(self, effects: Effects) -> None:
         ports = self.ports
-        alerts = ((ports.alerts, a, str(a["alert_id"])) for a in found.alerts)
-        enforced = ((ports.enforcements, e, str(e["enforcement_id"])) for e in found.enforcements)
+        alerts = ((ports.alerts, a, str(a["alert_id"])) for a in effects.alerts)
+        enforced = ((ports.enforcements, e, str(e["enforcement_id"])) for e in effects.enforcements)
         await asyncio.gather(
             *(
                 append_surely(log, json.dumps(record).encode(), [], key=key.encode())
                 for log, record, key in (*alerts, *enforced)
             )
         )
-        await self._publish_budgets(self.state.budgets(found.dirty, self._stamp()))
-        self.unsaved |= found.dirty
-
-    async def _publish_budgets(self, records: dict[str, dict[str, object] | None]) -> None:
-        await asyncio.gather(
-            *(
-                append_surely(self.ports.budgets, None if r is None else json.dumps(r).encode(), [], key=scope.encode())
-                for scope, r in records.items()
-            )
-        )
+        self.unsaved |= effects.dirty
+        await self.told.publish(self.state.records(effects.dirty, effects.gone, self._stamp()))
 
     async def _take(self, message: Message) -> Effects:
         headers = dict(message.headers)
         cause = Cause(self.state.clock, message.timestamp, "", -1, -1)
         match headers.get("kind"):
             case b"tick":
-                found = await self._follow(int(headers.get("catalog_sequence", b"0")), message.timestamp)
-                found.include(self.state.tick(int(headers["now"]), cause))
-                return found
+                await self._follow(int(headers.get("catalog_sequence", b"0")))
+                return self.state.tick(int(headers["now"]), cause)
             case b"command":
                 return self._obey(int(headers["offset"]), message.value, cause)
         try:
@@ -181,26 +173,29 @@ class WatchPartition:
             at, previous, sequence = (int(headers[name]) for name in ("at", "previous", "catalog_sequence"))
         except (KeyError, ValueError) as error:
             raise LogBroken(f"totals offset {message.offset}: headers cannot be read ({error!r})") from error
-        effects = await self._follow(sequence, message.timestamp)
+        await self._follow(sequence)
         name = f"{stream}/{p}"
         applied = self.state.head.applied.get(name, -1)
         if at <= applied:
-            return effects
+            return Effects()
         if previous != applied:
-            self.gaps += 1
-            metrics.GAPS.inc()
-            log.error("gap in totals; healing from the ledger", stream=stream, p=p, after=applied, previous=previous)
-            deltas = await self._from_log(name, applied, at, None)
-        else:
-            deltas = await self._deltas(message.value or b"")
-            if sequence < self.state.head.sequence:  # scopes that its writer did not know yet, or knew as others
-                known = {s.id: s for s in (await self.ports.catalogs.wait_for(sequence)).scopes}
-                other = {i for i, w in self.state.watched.items() if known.get(i) != w.scope}
-                deltas = [d for d in deltas if rule_of(d.scope) not in other]
-                deltas += await self._from_log(name, at - 1, at, other) if other else []
+            return await self._heal(name, applied, previous, at, message.timestamp)
+        deltas = await self._deltas(message.value or b"")
+        if sequence < self.state.head.sequence:  # scopes that its writer did not know yet, or knew as others
+            theirs = {s.id: s for s in (await self.ports.catalogs.wait_for(sequence)).scopes}
+            other = {i for i, w in self.state.watched.items() if theirs.get(i) != w.scope}
+            deltas = [d for d in deltas if rule_of(d.scope) not in other]
+            async for _, more in self._from_log(name, at - 1, at, other, is_known=True):
+                deltas += more
+        return await self._apply(name, at, deltas, message.timestamp)
+
+    async def _apply(self, name: str, at: int, deltas: list[Delta], detected: int) -> Effects:
+        stream, _, p = name.rpartition("/")
         self.state.head.applied[name] = at
-        cause = Cause(self.state.clock, message.timestamp, stream, p, at)
-        effects.include(self.state.take(deltas, cause, is_correction=stream.endswith(ADJUSTED)))
+        cause, is_correction = Cause(self.state.clock, detected, stream, int(p), at), stream.endswith(ADJUSTED)
+        if len(deltas) < FEW:
+            return self.state.take(deltas, cause, is_correction)
+        effects: Effects = await self.ports.offload(self.state.take, deltas, cause, is_correction)
         return effects
 
     def _obey(self, offset: int, body: bytes | None, cause: Cause) -> Effects:
@@ -210,43 +205,65 @@ class WatchPartition:
             log.warning("a command cannot be read", topic="usage.commands", offset=offset, error=str(error))
             return Effects()
 
-    async def _deltas(self, payload: bytes) -> list[Delta]:
-        frame = read_totals(payload) if len(payload) < SMALL else await self.ports.offload(read_totals, payload)
-        return [Delta(*row) for row in frame.iter_rows()]
+    async def _heal(self, name: str, applied: int, previous: int, at: int, detected: int) -> Effects:
+        """Totals are missing: those of every message that counts are made from the ledger, one after the other."""
+        self.gaps += 1
+        metrics.GAPS.inc()
+        log.error("gap in totals; healing from the ledger", of=name, after=applied, previous=previous)
+        effects = Effects()
+        async for offset, deltas in self._from_log(name, applied, at, set(self.state.watched)):
+            effects.add(await self._apply(name, offset, deltas, detected))
+        self.state.head.applied[name] = at
+        return effects
 
-    async def _follow(self, sequence: int, detected: int) -> Effects:
+    async def _deltas(self, payload: bytes) -> list[Delta]:
+        return _rows(payload) if len(payload) < SMALL else await self.ports.offload(_rows, payload)
+
+    async def _follow(self, sequence: int) -> None:
         """Work with the highest version named so far; a scope that is new in it is filled from all that was applied."""
         if sequence <= self.state.head.sequence:
-            return Effects()
+            return
         published = await self.ports.catalogs.wait_for(sequence)
-        adopted = self.state.adopt(sequence, published.catalog, published.published_ms)
-        cause = Cause(self.state.clock, detected, "", -1, -1)
-        found = self.state.drop(adopted, cause)
-        for name, at in sorted(self.state.head.applied.items()):
-            if adopted.fresh:
-                self.state.fill(await self._from_log(name, -1, at, adopted.fresh))
-        found.include(self.state.refresh(sorted(self.state.keys_of(adopted.changed)), cause))
-        return found
+        fresh = self.state.adopt(sequence, published.catalog, published.published_ms)
+        for name, at in sorted(self.state.head.applied.items()) if fresh else ():
+            async for _, deltas in self._from_log(name, -1, at, fresh):
+                self.unsaved |= await self.ports.offload(self.state.fill, deltas)
 
-    async def _from_log(self, name: str, after: int, upto: int, only: set[str] | None) -> list[Delta]:
-        """Deltas of this partition, of a stream's counted messages in (after, upto], for all scopes or `only` those."""
+    async def _from_log(
+        self, name: str, after: int, upto: int, only: Collection[str], is_known: bool = False
+    ) -> AsyncIterator[tuple[int, list[Delta]]]:
+        """Offset and deltas, of this partition and of the rules `only`, of a stream's counted messages in (after, upto].
+
+        after: of a message that counts, or -1. is_known: the only message is known to count
+        """
         stream, _, p = name.rpartition("/")
         is_correction = stream.endswith(ADJUSTED)
-        log = self.ports.adjustments(int(p)) if is_correction else self.ports.ledger(int(p))
-        scopes = [w.scope for i, w in self.state.watched.items() if only is None or i in only]
-        if not scopes:
-            return []
-        chain, found = Chain(), list[Delta]()
-        async for message in log.read(0, upto + 1):
-            chain, counted = chain.take(message.offset, *span_of(message.headers))
-            if not counted or message.offset <= after:
+        ledger = self.ports.adjustments(int(p)) if is_correction else self.ports.ledger(int(p))
+        scopes = [w.scope for i, w in self.state.watched.items() if i in only]
+        if not scopes and is_known:
+            return
+        chain = Chain()
+        async for message in ledger.read(max(after + is_known, 0), upto + 1):
+            if message.offset == after and after >= 0:
+                chain = Chain(span_of(message.headers)[1], after + 1, after)
                 continue
-            frame = await self.ports.offload(_corrections if is_correction else _rated, message.value or b"", scopes)
-            found += [d for d in map(Delta._make, frame.iter_rows()) if self._ours(d.scope)]
-        return found
+            if not is_known:
+                chain, counted = chain.take(message.offset, *span_of(message.headers))
+                if not counted:
+                    continue
+            make = _corrections if is_correction else _rated
+            frame = await self.ports.offload(make, message.value or b"", scopes) if scopes else pl.DataFrame()
+            yield message.offset, [d for d in map(Delta._make, frame.iter_rows()) if self._is_ours(d.scope)]
 
-    def _ours(self, scope: str) -> bool:
+    def _is_ours(self, scope: str) -> bool:
         return partition_of(scope, self.ports.partitions) == self.ports.partition
+
+    async def _beat(self) -> None:
+        """Vouch for what is published: checks know by it how old their knowledge is."""
+        if self.heartbeat is None:
+            p = self.ports
+            self.heartbeat = Heartbeat(p.partition, p.totals, p.budgets, p.now_ms, p.monotonic)
+        await self.heartbeat.beat(self.at, self.at_ms, self.state.clock)
 
     async def _copy_commands(self) -> None:
         """What people did goes into the totals, in one order with everything else, so that a replay sees the same hands.
@@ -261,43 +278,31 @@ class WatchPartition:
             self.copied = message.offset
 
     async def _tick(self) -> None:
-        """Time goes on when nothing comes: as a message, so that a replay sees the same clock, and the same catalog."""
-        now = self.ports.monotonic()
-        if now - self.ticked_at < TICK_SECONDS:
-            return
-        self.ticked_at = now
-        newest = await self.ports.catalogs.refresh()
-        headers = [("kind", b"tick"), ("now", str(self.ports.now_ms()).encode())]
-        headers.append(("catalog_sequence", str(newest).encode()))
-        await append_surely(self.ports.totals, b"", headers)  # taken when it comes back, in its place among the others
+        """Time goes on when nothing comes: as a message, so that a replay sees the same clock, and the same catalog.
 
-    async def _beat(self) -> None:
-        """Vouch for what is published: checks know by it how old their knowledge is."""
-        if self.heartbeat is None:
-            p = self.ports
-            self.heartbeat = Heartbeat(p.partition, p.totals, p.budgets, p.now_ms, p.monotonic)
-        await self.heartbeat.beat(self.at, self.at_ms, self.state.clock)
+        Taken when it comes back, in its place among the others. While scopes wait to be looked at, the next one follows
+        as soon as the one before is back.
+        """
+        now = self.ports.monotonic()
+        is_time = now - self.ticked_at >= TICK_SECONDS
+        if is_time or (self.at >= self.tick and self.state.is_behind()):
+            self.ticked_at = now
+            newest = str(await self.ports.catalogs.refresh()).encode()
+            headers = [
+                ("kind", b"tick"), ("now", str(self.ports.now_ms()).encode()), ("catalog_sequence", newest)
+            ]  # fmt: skip
+            self.tick = await append_surely(self.ports.totals, b"", headers)
 
     async def _save(self) -> None:
         now = self.ports.monotonic()
-        if self.at == self.log.chain.mark or now - self.saved_at < STATE_SECONDS:
+        if self.at == self.log.chain.chain.mark or now - self.saved_at < STATE_SECONDS:
             return
-        headers = [("base", str(self.log.chain.mark).encode()), ("to", str(self.at).encode())]
-        try:
-            counted, _ = await self.log.append(self.state.dump(self.unsaved), headers)
-        except LogBroken:  # a new owner's snapshot may have trimmed what we stand on; `open` says it if it is worse
-            counted = False
-        if not counted:
-            raise Superseded(f"usage.state/{self.ports.partition}: somebody else writes it")
+        await self.log.save(self.at, self.state.head, self.unsaved, self.told.end)
         self.unsaved, self.saved_at = set(), now
-        if self.log.chain.end - self.snapshot_end >= SNAPSHOT_MESSAGES:
-            await self._snapshot()
 
-    async def _snapshot(self) -> None:
-        chain = self.log.chain
-        first = await snapshots.write(self.ports.state, chain, self.ports.stream, self.state.dump())
-        await self.ports.state.trim(self.spare)
-        self.snapshot_end, self.spare = chain.end, min(first, chain.end)
+
+def _rows(payload: bytes) -> list[Delta]:
+    return list(map(Delta._make, read_totals(payload).iter_rows()))
 
 
 def _rated(payload: bytes, scopes: Sequence[Scope]) -> pl.DataFrame:
@@ -306,11 +311,3 @@ def _rated(payload: bytes, scopes: Sequence[Scope]) -> pl.DataFrame:
 
 def _corrections(payload: bytes, scopes: Sequence[Scope]) -> pl.DataFrame:
     return adjusted_totals(read_pairs(payload), scopes)
-
-
-def _parsed(body: bytes | None) -> dict[str, object] | None:
-    return None if body is None else dict(json.loads(body))
-
-
-def _figures(record: dict[str, object] | None) -> dict[str, object] | None:
-    return None if record is None else {k: v for k, v in record.items() if k not in {"stamp", "sources"}}

@@ -1,4 +1,5 @@
-"""What a catalog holds and yet should not pass review: cells that are missing, sources nobody has read for long. Pure.
+"""What a catalog holds and yet should not pass review: cells that are missing, sources nobody has read for long, alarms that
+ordinary use sets off. Pure.
 
 A cell that is missing is not a slip that can be refused: it is usage without a price. So it is a finding, not a problem.
 """
@@ -6,16 +7,21 @@ A cell that is missing is not a slip that can be refused: it is usage without a 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from streams.catalog.book import SAME_RATE, expanded
+from streams.catalog.calendars import Calendar
 from streams.catalog.changes import holds
+from streams.catalog.durations import duration_ms
+from streams.catalog.limits import Lifetime, Rolling
 from streams.catalog.models import Catalog
 from streams.catalog.prices import Price
 from streams.tokens.buckets import NOT_TOKENS, SIDES
 
 STALE_DAYS = 90
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 Class = tuple[str, str, str, str]
 STANDARD: Class = ("standard", "online", "standard", "")
 Span = tuple[int, int | None]
@@ -24,7 +30,7 @@ Span = tuple[int, int | None]
 class Finding(NamedTuple):
     """One thing to look at. A `note` is worth knowing and needs no change."""
 
-    kind: Literal["problem", "missing", "gap", "stale", "hidden", "disagreement"]
+    kind: Literal["problem", "missing", "gap", "stale", "hidden", "disagreement", "noise"]
     subject: str
     said: str
     level: Literal["error", "warning", "note"] = "warning"
@@ -35,7 +41,7 @@ class Finding(NamedTuple):
 
 def lint(own: Catalog, at: datetime, base: Catalog | None = None) -> list[Finding]:
     """Findings on own entries; `base` is what they hide."""
-    return [*missing(own, at), *gaps(own), *stale(own, at), *(hidden(own, base, at) if base else ())]
+    return [*missing(own, at), *gaps(own), *stale(own, at), *noise(own), *(hidden(own, base, at) if base else ())]
 
 
 def missing(catalog: Catalog, at: datetime) -> Iterator[Finding]:
@@ -114,6 +120,32 @@ def stale(catalog: Catalog, at: datetime) -> Iterator[Finding]:
             day = min(p.checked for p in old if p.checked)
             said = f"{_buckets(old)} last checked on {day}, more than {STALE_DAYS} days ago; read the source again"
             yield Finding("stale", subject, said)
+
+
+def noise(catalog: Catalog) -> Iterator[Finding]:
+    """Burn rates that page at the even speed or below: a share that is right for a month is ordinary use of a day."""
+    budgets = {b.id: b for b in catalog.budgets}
+    for burn in catalog.burn_rates:
+        period = _length(budgets[burn.budget].period) if burn.budget in budgets else None
+        for window in burn.windows if period else ():
+            if window.share is None or period is None:
+                continue
+            even = Decimal(duration_ms(window.long)) / period  # the share that an even use takes
+            if window.share <= even:
+                what = f"share {window.share} of {window.long}/{window.short} is {window.share / even:.2f} times an even use"
+                said = f"{what} of budget {burn.budget}, so it fires all the time; give more than {even:.3f}"
+                yield Finding("noise", f"burn_rates {burn.id}", said)
+
+
+def _length(period: Calendar | Rolling | Lifetime) -> int | None:
+    """The shortest length in ms; None: a lifetime has none."""
+    match period:
+        case Calendar():
+            days = {"hour": None, "day": 1, "week": 7, "month": 28, "quarter": 90}[period.every]
+            return HOUR_MS if days is None else days * DAY_MS
+        case Rolling():
+            return duration_ms(period.size)
+    return None
 
 
 def _buckets(prices: Iterable[Price]) -> str:

@@ -9,6 +9,7 @@ from streams.catalog.limits import Budget, BurnRate, Exemption, RunLimits
 from streams.catalog.money import Currency
 from streams.catalog.prices import Alias, Factor, FxRate, Price, Schedule, Seller
 from streams.catalog.registries import Registries
+from streams.catalog.routes import Digest, Endpoint, Route
 
 
 class Tenant(Decided):
@@ -37,3 +38,6 @@ class Catalog(Registries, Agreements):
     exceptions: tuple[Exemption, ...] = ()
     silences: tuple[Silence, ...] = ()
     maintenance: tuple[Maintenance, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
+    routes: tuple[Route, ...] = ()
+    digests: tuple[Digest, ...] = ()

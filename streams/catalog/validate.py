@@ -13,6 +13,7 @@ from streams.catalog.models import Catalog
 from streams.catalog.money import MAX_UNIT_PRICE
 from streams.catalog.prices import FxRate, Price
 from streams.catalog.registries import MOST_REQUIRED
+from streams.catalog.routes import route_problems
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,6 +41,7 @@ def problems(catalog: Catalog) -> list[str]:
         for double, n in Counter(x.id for x in getattr(catalog, kind)).items():
             if n > 1:
                 found.append(f"{kind} {double}: the id is used {n} times; rename one")
+    found += route_problems(catalog.endpoints, catalog.routes, catalog.digests)
     return found + limits_problems(catalog) + _of_registries(catalog) + agreement_problems(catalog)
 
 

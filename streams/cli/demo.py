@@ -18,21 +18,32 @@ from rich.table import Table
 from streams.catalog.base_prices import with_base
 from streams.catalog.parse import parse_files
 from streams.cli.apply import publish, read_folder
-from streams.cli.running import STACK, find_settings
+from streams.cli.rerate import carry_out
+from streams.cli.running import STACK, find_api, find_settings, user
 from streams.cli.screen import console
 from streams.cli.status import look
 from streams.cli.up import DATA, NotUp, bring_up, take_down
-from streams.demo import actual, expected, traces
+from streams.demo import actual, expected, runaway, traces
 from streams.demo.assign import UNPRICED
 from streams.demo.replay import kill_stage, replay
+from streams.jobs.rerate import Asked, apply
+from streams.pipeline.runs import Selection
 from streams.resources import catalog_folder
 from streams.settings import STAGES, Settings
 from streams.warehouse.client import connect
 from streams.watch.alerts import text
+from streams.watch.scopes import key_of
 
 WAIT_SECONDS = 120
 PAUSE_SECONDS = 0.1
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+TENANT = """
+[[tenants]]
+id = "{id}"
+accountable = "cfo@acme.example"
+"""
 
 
 class NotFinished(Exception):
@@ -84,14 +95,20 @@ class Demo:
         latency = actual.latencies(client, self.tenant)
         self._table(lines)
         lines += self._price_arrives(settings, client, wanted)
-        return self._report(settings, lines, latency, time.monotonic() - started)
+        ran, more = self._agent_runs_away(settings, client)
+        lines += more
+        return self._report(settings, lines, latency, time.monotonic() - started) | {
+            "runaway": {"requests": ran.requests, "crossing": ran.crossing, "stopped_ms": round(ran.stopped_ms)}
+        }
 
     def _price_arrives(self, settings: Settings, client: Client, before: expected.Expected) -> list[actual.Line]:
         """The scene of the unpriced model: its alert fires, a price is published, the service rates again by itself."""
         name, scope = UNPRICED.rpartition("/")[2], ("no-price", UNPRICED.rpartition("/")[2], "1")
         self.say("alert", f"no-price: {before.unpriced:,} events of {UNPRICED} have no cost; null, never 0")
         texts = {path.name: path.read_text() for path in sorted(catalog_folder().glob("*.toml"))}
-        catalog = with_base(parse_files(texts | {"house-prices.toml": traces.HOUSE_PRICES}))
+        catalog = with_base(
+            parse_files(texts | {"house-prices.toml": traces.HOUSE_PRICES, "demo.toml": TENANT.format(id=self.tenant)})
+        )
         _, sequence = asyncio.run(publish(settings, catalog, dry_run=False, confirm=False))
         self.say("price", f"one arrives with version {sequence}; what had none is rated again by itself")
         started = time.monotonic()
@@ -102,6 +119,48 @@ class Demo:
         lines = actual.compare_after(client, self.tenant, before, after, name)
         self._table(lines)
         return lines
+
+    def _agent_runs_away(self, settings: Settings, client: Client) -> tuple[runaway.Ran, list[actual.Line]]:
+        """The scene of the agent in circles: the run's limit is crossed, a check says stop, one page names owner and cause."""
+        limits, prices = ((catalog_folder() / name).read_text() for name in ("budgets.toml", "prices.toml"))
+        each, most, run = runaway.price(prices), runaway.limit(limits), f"runaway-{self.tenant}"
+        scope = key_of(runaway.RUNS, self.tenant, [("run_id", run)])
+        self.say(
+            "agent",
+            f"refund-agent runs in circles, {text(each)} USD a request; a run may cost {text(most)}; it asks each time",
+        )
+        ran = asyncio.run(runaway.run_away(settings.bootstrap, find_api(self.folder), self.tenant, run, each, most))
+        self.say(
+            "stop",
+            f"check says {ran.verdict} {ran.stopped_ms:,.0f} ms after request {ran.crossing}, which crossed it: {ran.text}",
+        )
+        self._until(lambda: "firing" in self._pages(settings, scope), "pages")
+        page = asyncio.run(runaway.told(settings.bootstrap, scope))[0]
+        self.say(
+            "page",
+            f"{page['severity']}, owner {page['owner']}, {page['accountable']} answers for it: {page['summary']}",
+        )
+        causes = (f"{c['dimension']} {c['value']} {Decimal(c['share']):.0%}" for c in page["contributors"])
+        self.say("", f"cause: {', '.join(causes)}; {page['query']}")
+        self._until(lambda: actual.cost_of_run(client, self.tenant, run) == ran.cost, "costs of the run")
+        before = actual.cost_of_run(client, self.tenant, run)
+        asked = Asked(f"void-{run}", "void", Selection(where=(("run_id", run),)), "a loop of the demo", user())
+        asyncio.run(carry_out(settings, lambda ports: apply(ports, asked)))
+        self._until(lambda: "resolved" in self._pages(settings, scope), "pages that say it is over")
+        self._until(lambda: not actual.cost_of_run(client, self.tenant, run), "costs taken back")
+        self.say("void", "it was a test: what it used is taken back, and the alert is resolved")
+        states = self._pages(settings, scope)
+        lines = [
+            actual.Line("USD the run", each * ran.requests, before),
+            actual.Line("USD the run, voided", Decimal(0), actual.cost_of_run(client, self.tenant, run)),
+            *(actual.Line(f"pages {state}", 1, states.count(state)) for state in ("firing", "resolved")),
+            actual.Line("verdict of the run", "allow", runaway.ask(find_api(self.folder), self.tenant, run)["verdict"]),
+        ]
+        self._table(lines)
+        return ran, lines
+
+    def _pages(self, settings: Settings, scope: str) -> list[str]:
+        return [record["state"] for record in asyncio.run(runaway.told(settings.bootstrap, scope))]
 
     def _replay(self, settings: Settings) -> int:
         events = list(traces.events(self.tenant, int(time.time() * 1000), traces.requests()))

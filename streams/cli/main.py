@@ -26,6 +26,8 @@ VERBS = (
     "status",
     "query",
     "commitments",
+    "budgets",
+    "backtest",
     "migrate",
     "topics",
     "worker",

@@ -20,6 +20,7 @@ from streams.kafka.commands_log import CommandsLog
 from streams.settings import Settings
 from streams.watch.alerts import instant
 from streams.watch.commands import AnyCommand, ms_of, plain
+from streams.watch.freshness import is_beat
 
 Record = dict[str, Any]
 JSON = typer.Option(False, "--json", help="For machines.")
@@ -88,6 +89,8 @@ async def _budgets(kafka: KafkaClient, partitions: Sequence[int]) -> dict[str, R
         log = kafka.log(topics.BUDGETS, partition)
         begin, end = await log.bounds()
         async for message in log.read(begin, end):
+            if is_beat(message.key):
+                continue
             scope = (message.key or b"").decode()
             if message.value is None:
                 found.pop(scope, None)

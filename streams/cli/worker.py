@@ -13,7 +13,7 @@ import typer
 
 from streams.cli.running import find_settings, stages_of
 from streams.kafka.client import answers
-from streams.settings import Settings
+from streams.settings import STAGES, Settings
 
 POLL_SECONDS = 0.1
 
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
     @app.command("worker")
     def command(
-        stages: str = typer.Option("meter,watch,warehouse", help="Stages to run, comma separated; a process each."),
+        stages: str = typer.Option(",".join(STAGES), help="Stages to run, comma separated; a process each."),
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
         clickhouse_url: str | None = typer.Option(None, help="ClickHouse over HTTP."),
         data: Path | None = typer.Option(None, help="Folder of the local stack."),

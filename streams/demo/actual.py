@@ -43,6 +43,12 @@ def firing(client: Client, tenant: str, ever: bool = False) -> set[tuple[str, st
     return {(b, scope.rpartition("=")[2], str(Decimal(t).normalize())) for b, scope, t in rows}
 
 
+def cost_of_run(client: Client, tenant: str, run: str) -> Decimal:
+    """What a run costs as it stands now; what was voided is none of it."""
+    sql = "SELECT sum(effective_cost) FROM usage.usage_events WHERE tenant_id = {t:String} AND run_id = {r:String}"
+    return Decimal(client.query(sql, parameters={"t": tenant, "r": run}).result_rows[0][0] or 0)
+
+
 def _one(client: Client, sql: str, tenant: str) -> Any:
     return client.query(sql, parameters={"t": tenant}).result_rows[0][0]
 

@@ -5,10 +5,10 @@ wrote, so fold to the log's end and let the caller drop what it computed. A late
 ignored by everybody or counted once by everybody.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
-from streams.kafka.ports import Headers, Log, Message
+from streams.kafka.ports import Headers, Log, Message, append_surely
 from streams.pipeline.chain import Chain, LogBroken
 
 
@@ -46,7 +46,11 @@ class ChainedLog:
         self.ignored = 0
 
     async def fold(self) -> list[Counted]:
-        """Fold everything that the log holds beyond `chain`, and say what counted.
+        """Fold everything that the log holds beyond `chain`, and say what counted; see `walk`."""
+        return [counted async for _, counted in self.walk() if counted]
+
+    async def walk(self) -> AsyncIterator[tuple[Message, Counted | None]]:
+        """Fold everything that the log holds beyond `chain`, message by message, with what counted.
 
         Raises LogBroken when the log begins after what was folded, or ends before it.
         """
@@ -58,16 +62,21 @@ class ChainedLog:
             )
         if end < self.chain.end:
             raise LogBroken(f"log ends at {end}, but {self.chain.end} were folded: it was truncated or re-created")
-        found = []
         async for message in self._log.read(self.chain.end, end):
             base, to = span_of(message.headers)
             previous = self.chain.last
             self.chain, counted = self.chain.take(message.offset, base, to)
-            if counted:
-                found.append(Counted(message, previous, base, to))
-            else:
+            if not counted:
                 self.ignored += 1
-        return found
+            yield message, Counted(message, previous, base, to) if counted else None
+
+    async def beside(self, value: bytes, headers: Headers) -> bool:
+        """Append a message that never counts, until the broker has it; False when a fold found one that does."""
+        offset = await append_surely(self._log, value, headers)
+        if offset != self.chain.end:
+            return not await self.fold()
+        self.chain, _ = self.chain.take(offset, *span_of(headers))
+        return True
 
     async def append(self, value: bytes, headers: Headers) -> tuple[bool, list[Counted]]:
         """Append once. (True, [ours]) if it counted where it had to come; else (False, whatever a fold found).

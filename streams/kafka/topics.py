@@ -15,6 +15,7 @@ EVENTS, DEAD, RATED, TOTALS = "usage.events", "usage.dead", "usage.rated", "usag
 SEEN, STATE, ALERTS, BUDGETS = "usage.seen", "usage.state", "usage.alerts", "usage.budgets"
 CATALOG, COMMANDS, ENFORCEMENTS = "usage.catalog", "usage.commands", "usage.enforcements"
 DELIVERIES, RUNS, ADJUSTMENTS = "usage.deliveries", "usage.runs", "usage.adjustments"
+NOTIFICATIONS = "usage.notifications"
 FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}  # the record of what happened
 LARGE = {"max.message.bytes": str(8 << 20)}  # a record that is too large must reach us, to become a dead letter
 APPEND_TIME = {"message.timestamp.type": "LogAppendTime"}
@@ -42,6 +43,7 @@ def topics(settings: Settings) -> list[Topic]:
         Topic(STATE, q, {**APPEND_TIME, **FOREVER}),
         Topic(ALERTS, q, {**APPEND_TIME, **FOREVER}),
         Topic(BUDGETS, q, {**APPEND_TIME, "cleanup.policy": "compact", "segment.ms": str(3_600_000)}),  # it beats
+        Topic(NOTIFICATIONS, 1, {**APPEND_TIME, "retention.ms": str(7 * 86_400_000)}),  # alerts for whoever listens
         *(Topic(name, 1, {**APPEND_TIME, **FOREVER}) for name in (CATALOG, COMMANDS, ENFORCEMENTS, DELIVERIES, RUNS)),
     ]
 

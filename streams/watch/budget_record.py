@@ -68,6 +68,7 @@ def budget_record(
         "exception": None if exception is None else dict(exception),
         "forecast": None if forecast is None else dict(forecast),
         "measures": measures_of(known, sums),
+        "period": known.window(PERIOD).kind,
         "events": sums.events,
         "unpriced_events": sums.unpriced,
         "unpriced_tokens": sums.unpriced_tokens,

@@ -1,8 +1,9 @@
 """Budgets: what their thresholds say of a period, what may be spent next, and the record that gateways read.
 
 A calendar period has one condition a threshold, latched: once over, its alert stays until the period ends, unless a
-correction, late data or another limit takes it back. A rolling window and a lifetime have episodes with hysteresis. Without a
-limit a budget discovers: it caps nothing, raises nothing and has a record all the same.
+correction, late data or another limit takes it back. So has a lifetime, whose use only grows; its alert is named by its first
+event, and so by the same id however the events were cut into batches. A rolling window has episodes with hysteresis. Without
+a limit a budget discovers: it caps nothing, raises nothing and has a record all the same.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from streams.catalog.calendars import Calendar
-from streams.catalog.limits import Budget
+from streams.catalog.limits import Budget, Rolling
 from streams.watch.alerts import text
 from streams.watch.conditions import Condition, Stretch
 from streams.watch.exact import EXACT
@@ -66,9 +67,9 @@ def _conditions(budget: Budget, stretch: Stretch, limit: Decimal | None) -> Iter
     if limit is None:
         return
     used = stretch.sums.value(budget.unit)
+    said = f"{percent_of(used, limit)} % of {amount_text(limit, budget.unit, budget.currency)}"
     for threshold in budget.thresholds:
         at = EXACT.multiply(limit, threshold)
-        said = f"{percent_of(used, limit)} % of {amount_text(limit, budget.unit, budget.currency)}"
         yield _condition(budget, stretch, text(threshold), used, at, limit, budget.unit, said)
     if budget.guard_tokens is not None:
         unknown, most = Decimal(stretch.sums.unpriced_tokens), Decimal(budget.guard_tokens)
@@ -80,10 +81,10 @@ def _condition(
     budget: Budget, stretch: Stretch, name: str, used: Decimal, at: Decimal, limit: Decimal, unit: str, said: str
 ) -> Condition:
     """over: at `at` or above; clear: below it by the hysteresis; limit: what `used` is compared with for people."""
-    calendar = isinstance(budget.period, Calendar)
+    latched = not isinstance(budget.period, Rolling)
     return Condition(
         name=name,
-        anchor=stretch.start if calendar else None,
+        anchor=stretch.start if latched else None,
         end=stretch.end,
         over=used >= at,
         clear=used < EXACT.multiply(at, EXACT.subtract(Decimal(1), budget.hysteresis)),
@@ -91,7 +92,7 @@ def _condition(
         limit=limit,
         unit=unit,
         severity=budget.severity,
-        latched=calendar,
+        latched=latched,
         said=said,
     )
 

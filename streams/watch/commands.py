@@ -155,11 +155,12 @@ def ms_of(moment: datetime) -> int:
 
 
 class Case(Struct, frozen=True):
-    """A request and what became of it."""
+    """A request and what became of it. decided_ms: when it was decided, by the clock of whoever folds this."""
 
     request: Request
     decision: Decide | None = None
     revocation: Revoke | None = None
+    decided_ms: int = 0
 
     @property
     def state(self) -> Decided:
@@ -179,8 +180,11 @@ class Commands(Struct):
     cases: dict[str, Case] = {}
     acks: dict[str, Acknowledge] = {}
 
-    def take(self, offset: int, command: AnyCommand) -> bool:
-        """Whether it changes anything: it was not taken before, nor decided before, and what it ends is there."""
+    def take(self, offset: int, command: AnyCommand, clock: int | None = None) -> bool:
+        """Whether it changes anything: it was not taken before, nor decided before, and what it ends is there.
+
+        clock: the watch's, which may be behind that of whoever decides: what is approved holds from then on at once
+        """
         if offset <= self.taken:
             return False
         self.taken = offset
@@ -201,13 +205,15 @@ class Commands(Struct):
                 case = self.cases.get(command.request_id)
                 if case is None or case.decision is not None:
                     return False
-                self.cases[command.request_id] = Case(case.request, command)
+                at = ms_of(command.at)
+                at = at if clock is None else min(at, clock)
+                self.cases[command.request_id] = Case(case.request, command, decided_ms=at)
                 return True
             case Revoke():
                 case = self.cases.get(command.request_id)
                 if case is None or case.state != "approved":
                     return False
-                self.cases[command.request_id] = Case(case.request, case.decision, command)
+                self.cases[command.request_id] = Case(case.request, case.decision, command, case.decided_ms)
                 return True
         return False  # an annotation changes no alert
 

@@ -113,7 +113,7 @@ def _written(e: Exemption) -> Grant:
 
 
 def _approved(case: Case) -> Grant:
-    """In force once it is decided, whatever the watch's clock says: whoever approved it does not wait for events."""
+    """In force from its decision on, not before: what earlier periods used was not allowed then."""
     asked, decided = case.request, case.decision
     return Grant(
         id=asked.request_id,
@@ -121,7 +121,7 @@ def _approved(case: Case) -> Grant:
         tenant=asked.tenant,
         where=asked.where,
         extra=asked.extra,
-        starts=0 if asked.starts is None else ms_of(asked.starts),
+        starts=max(case.decided_ms, 0 if asked.starts is None else ms_of(asked.starts)),
         expires=ms_of(asked.expires),
         reason_ends=None if asked.reason_ends is None else ms_of(asked.reason_ends),
         review=None if asked.review is None else ms_of(asked.review),

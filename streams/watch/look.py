@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from streams.catalog.limits import Budget, RunLimits
 from streams.catalog.models import Catalog, Tenant
 from streams.catalog.registries import Workload
+from streams.catalog.routes import escalations_of
 from streams.watch.alert_records import About, Window, alert_record
 from streams.watch.alerts import Cause
 from streams.watch.commands import Commands
@@ -112,7 +113,19 @@ class Decisions:
 
     def escalate_after(self, about: About, severity: str) -> tuple[int, ...]:
         """Delays (ms) after which nobody's acknowledgement escalates an alert."""
-        return ()
+        if not any(route.escalate for route in self.catalog.routes):
+            return ()
+        return escalations_of(
+            self.catalog,
+            {
+                "kind": about.kind,
+                "budget_id": about.rule,
+                "tenant_id": about.tenant,
+                "dimensions": about.dimensions,
+                "owner": about.owner,
+                "severity": severity,
+            },
+        )
 
 
 def look(

@@ -46,7 +46,7 @@ def binding(used: Mapping[str, Decimal], limits: Mapping[str, Decimal]) -> str:
 
 
 def judge_run(limits: RunLimits, stretches: Mapping[str, Stretch], extra: Decimal) -> list[Condition]:
-    """One condition a limit, and `warn` for the binding one. Episodes: they end with the run."""
+    """One condition a limit, and `warn` for the binding one. Each alerts once in a run and ends with it."""
     stretch = stretches[PERIOD]
     used, allowed = used_by(stretch.sums), limits_of(limits, extra)
     return [
@@ -58,7 +58,7 @@ def judge_run(limits: RunLimits, stretches: Mapping[str, Stretch], extra: Decima
 def _reached(limits: RunLimits, stretch: Stretch, name: str, used: Decimal, limit: Decimal) -> Condition:
     return Condition(
         name=name,
-        anchor=None,
+        anchor=stretch.start,
         end=stretch.end,
         over=used >= limit,
         clear=used < EXACT.multiply(limit, EXACT.subtract(Decimal(1), limits.hysteresis)),
@@ -66,6 +66,7 @@ def _reached(limits: RunLimits, stretch: Stretch, name: str, used: Decimal, limi
         limit=limit,
         unit=name,
         severity=limits.severity,
+        latched=True,
         said=_said(limits, stretch.sums, name, used, limit),
     )
 
@@ -79,7 +80,7 @@ def _warned(
     near = used[name] >= EXACT.multiply(allowed[name], limits.warn_at)
     return Condition(
         name=WARN,
-        anchor=None,
+        anchor=stretch.start,
         end=stretch.end,
         over=near and not reached,
         clear=not near and not reached,
@@ -87,6 +88,7 @@ def _warned(
         limit=allowed[name],
         unit=name,
         severity="info" if limits.severity == "info" else "warning",
+        latched=True,
         said=_said(limits, stretch.sums, name, used[name], allowed[name]),
     )
 

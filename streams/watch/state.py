@@ -1,10 +1,13 @@
 """The watch of one partition of totals: pure. Totals, ticks and commands in, what changed out; same in, same out.
 
 The clock is event time: that of the newest event, or of the newest tick. Everything happens at it, so a replay of the same
-messages finds the same alerts, whoever does it and however often it was interrupted.
+messages finds the same alerts, whoever does it and however often it was interrupted. No step looks at more than it must: scopes
+that a message touches, and at most STEP others that are due, or whose rule was changed or dropped. What is left over is looked
+at with the next messages, in the same order by whoever reads them; it stands in `Head`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -16,69 +19,68 @@ from streams.watch.alert_records import About, alert_record
 from streams.watch.alerts import Cause
 from streams.watch.apart import Apart, look_apart, price_changes
 from streams.watch.budget_record import budget_record
-from streams.watch.commands import Acknowledge, AnyCommand, Commands, Decide, Revoke, ms_of
+from streams.watch.commands import Acknowledge, AnyCommand, Commands, Decide, EndSilence, Revoke, ms_of
 from streams.watch.conditions import Condition, Stretch
 from streams.watch.contributors import Contributor, top
 from streams.watch.exceptions import exception_field, extra_of, uses
 from streams.watch.forecast import outlook
 from streams.watch.forecast import record as forecast_record
 from streams.watch.judge import needs_last_period, verdict_of
+from streams.watch.kept import Scoped, Tracks
 from streams.watch.look import Decisions, has_record, look
 from streams.watch.machine import Transition, Why, acknowledge, close
 from streams.watch.periods import period_of
 from streams.watch.raised import Ack
 from streams.watch.scopes import dimensions_of, rule_of
-from streams.watch.store import MemoryScopes, Scopes, ScopeState
-from streams.watch.tracks import NEVER, Track, add, advance, causes_of, days, due, past, stretches
+from streams.watch.tracks import NEVER, Track, add, advance, causes_of, days, due, is_empty, past, stretches
 from streams.watch.watched import PERIOD, Watched
 from streams.watch.windows import Delta, Sums
 
+STEP = 2_000  # scopes that one message looks at beyond those that it touches: 0.1 s
+UNTOLD = ("stamp", "sources", "as_of")  # of a record: they move although nothing else does
 Record = dict[str, Any]
 
 
-class Head(msgspec.Struct, array_like=True):
-    """What usage.state holds beside the tracks.
+class Head(msgspec.Struct):
+    """What the state is beside its scopes.
 
-    clock:   ms of event time; applied: "stream/p" -> last ledger offset whose totals are in
-    apart:   alerts that no window is about
+    clock:       event time in ms: newest event + 1 ms, or the newest tick
+    applied:     "stream/p" -> last ledger offset whose totals are in
+    generations: rule -> version of the catalog since which its windows have their shape
+    refreshing:  rule whose scopes are judged again -> the key up to which it was done
+    dropping:    rules that are no longer there and whose scopes are
+    apart:       alerts that no window is about; moved: vendors' prices that changed, not judged yet
     """
 
     sequence: int = 0
     clock: int = 0
     applied: dict[str, int] = {}
+    generations: dict[str, int] = {}
+    refreshing: dict[str, str] = {}
+    dropping: list[str] = []
     commands: Commands = msgspec.field(default_factory=Commands)
     apart: Apart = {}
-
-
-class Saved(msgspec.Struct, array_like=True):
-    """A message of usage.state: the head, and scopes that changed; None = the scope is gone."""
-
-    head: Head
-    scopes: dict[str, ScopeState | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Adopted:
-    """What a new version asks for, by ids: windows to be filled from the ledger, scopes to be judged again (those of the
-    filled ones among them), scopes to be forgotten."""
-
-    fresh: set[str]
-    changed: set[str]
-    gone: set[str]
+    moved: dict[str, Condition] = {}
 
 
 @dataclass(slots=True)
 class Effects:
-    """What became different: records of usage.alerts and usage.enforcements in their order, and the scopes that moved."""
+    """What became different: records of usage.alerts and usage.enforcements in their order, the scopes that moved.
+
+    gone: scopes that had a record on usage.budgets and are no more
+    """
 
     alerts: list[Record] = field(default_factory=list)
     enforcements: list[Record] = field(default_factory=list)
     dirty: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
 
-    def include(self, other: "Effects") -> None:
+    def add(self, other: "Effects") -> None:
+        """What happened afterwards."""
         self.alerts += other.alerts
         self.enforcements += other.enforcements
         self.dirty |= other.dirty
+        self.gone |= other.gone
 
 
 def everything(key: str) -> bool:
@@ -89,137 +91,117 @@ def everything(key: str) -> bool:
 class WatchState:
     """Windows and alerts of the scopes of one partition. Throw it away after an error; it is a fold.
 
-    scopes: where they are kept; ours: whether a key falls to this partition
+    tracks: where scopes are kept; ours: whether a key falls to this partition
     """
 
-    def __init__(self, scopes: Scopes | None = None, ours: Callable[[str], bool] = everything) -> None:
-        self.scopes: Scopes = MemoryScopes() if scopes is None else scopes
+    def __init__(self, tracks: Tracks, ours: Callable[[str], bool] = everything) -> None:
         self.head = Head()
+        self.tracks = tracks
         self.decided = Decisions.of(Catalog(), self.head.commands)
         self._ours = ours
         self._published_ms = 0
-        self._moved: dict[str, Condition] = {}  # prices that changed with the version adopted last, not judged yet
 
     @property
     def clock(self) -> int:
+        """Event time in ms up to which everything was judged."""
         return self.head.clock
 
     @property
     def watched(self) -> Mapping[str, Watched]:
+        """What is followed, by id."""
         return self.decided.watched
 
     # What people decide
 
-    def adopt(self, sequence: int, catalog: Catalog, published_ms: int = 0) -> Adopted:
-        """Work with this version, which the broker took at `published_ms`; what it asks for is the caller's to do."""
-        before, old = self.decided.watched, self.decided.catalog
-        if self.head.sequence and sequence > self.head.sequence:
-            self._moved |= price_changes(old, catalog, sequence, published_ms)
+    def resume(self, catalog: Catalog, published_ms: int = 0) -> None:
+        """Work with the version that the head names, which the broker took at `published_ms`: nothing has changed."""
         self.decided = Decisions.of(catalog, self.head.commands)
-        self.head.sequence, self._published_ms = sequence, published_ms
-        now = self.decided.watched
-        fresh = {i for i, w in now.items() if i not in before or before[i].shape != w.shape}
-        changed = fresh | {i for i, w in now.items() if before.get(i) != w}
-        if old.exceptions != catalog.exceptions:
-            named = {e.budget for e in (*old.exceptions, *catalog.exceptions)}
-            changed |= {i for i, w in now.items() if (w.budget.id if w.budget else i) in named}
-        return Adopted(fresh, changed, set(before) - set(now))
+        self._published_ms = published_ms
 
-    def drop(self, adopted: Adopted, cause: Cause) -> Effects:
-        """Fresh windows start empty; what is no longer watched is forgotten, its alerts are resolved."""
-        found = Effects()
-        for rule in sorted(adopted.fresh):
-            for key in self.scopes.keys_of(rule):
-                if (state := self.scopes.get(key)) is not None:
-                    state.track = Track()
-                    self.scopes.put(key, state)
-                    found.dirty.add(key)
-        for rule in sorted(adopted.gone):
-            for key in self.scopes.keys_of(rule):
-                if (state := self.scopes.get(key)) is not None:
-                    found.include(self._gone(key, state, cause))
-        return found
+    def adopt(self, sequence: int, catalog: Catalog, published_ms: int = 0) -> set[str]:
+        """Work with a later version. Ids whose scopes must be filled from the ledger; dropped ones free their state."""
+        head, before, old = self.head, self.watched, self.decided.catalog
+        if head.sequence:
+            head.moved |= price_changes(old, catalog, sequence, published_ms)
+        self.resume(catalog, published_ms)
+        head.sequence = sequence
+        fresh = {i for i, w in self.watched.items() if i not in before or before[i].shape != w.shape}
+        excepted = (
+            {e.budget for e in {*old.exceptions, *catalog.exceptions}} if old.exceptions != catalog.exceptions else ()
+        )
+        for name, known in self.watched.items():
+            if name in fresh or before[name] != known or _limited(known) in excepted:
+                head.refreshing[name] = ""
+        head.generations |= dict.fromkeys(fresh, sequence)
+        gone = head.generations.keys() - self.watched.keys()
+        for name in gone:
+            del head.generations[name]
+            head.refreshing.pop(name, None)
+        head.dropping = sorted((gone | set(head.dropping)) - self.watched.keys())
+        return fresh
 
-    def _gone(self, key: str, state: ScopeState, cause: Cause) -> Effects:
-        """Nothing watches this scope any more."""
-        dims = dimensions_of(key)
-        about = About("", rule_of(key), dims["tenant_id"], key, dims)
-        cause = replace(cause, clock=self.clock)
-        found = Effects([alert_record(about, t, cause) for t in close(state.alerts, self.clock)], dirty={key})
-        self.scopes.delete(key)
-        return found
+    def is_behind(self) -> bool:
+        """Whether scopes are waiting to be looked at, which the next message or tick does."""
+        head = self.head
+        return bool(head.refreshing or head.dropping or self.tracks.due(head.clock, 1))
 
     def fill(self, deltas: Iterable[Delta]) -> set[str]:
-        """Add history without judging it; the keys that were touched."""
+        """Add history, in any order, of rules that `adopt` called fresh; `take` judges it. The keys that were touched."""
         touched = set()
-        for delta in deltas:
-            if (known := self.watched.get(rule_of(delta.scope))) is not None:
-                state = self.scopes.get(delta.scope) or ScopeState()
-                add(known, state.track, delta, self.clock, filling=True)
-                self.scopes.put(delta.scope, state)
-                touched.add(delta.scope)
+        for key, rows in _by_scope(deltas).items():
+            known = self.watched[rule_of(key)]
+            scoped = self._scoped(key, known) or self._fresh(known)
+            self.head.clock = max(self.head.clock, *(row.last_ms + 1 for row in rows))
+            for row in rows:
+                add(known, scoped.track, row, self.head.clock, filling=True)
+            scoped.due = NEVER
+            self.tracks.put(key, scoped, scoped.due)
+            touched.add(key)
         return touched
 
     # What comes
 
     def take(self, deltas: Iterable[Delta], cause: Cause, is_correction: bool = False) -> Effects:
-        """One message of totals: add it, move the clock, judge what it touched."""
-        touched: dict[str, set[int]] = {}
-        newest: dict[str, int] = {}
-        for delta in deltas:
-            known = self.watched.get(rule_of(delta.scope))
-            if known is None:
-                continue  # of a rule that was dropped since
-            state = self.scopes.get(delta.scope) or ScopeState()
-            start = add(known, state.track, delta, self.clock)
-            touched.setdefault(delta.scope, set()).update(() if start is None else (start,))
-            newest[delta.scope] = max(newest.get(delta.scope, 0), delta.last_ms)
-            self.scopes.put(delta.scope, state)
-        lateness = {key: max(self.clock - at, 0) for key, at in newest.items() if at}
-        clock = max(self.clock, max(newest.values(), default=-1) + 1)
-        return self._judge(touched, clock, cause, "correction" if is_correction else "usage", lateness)
+        """One message of totals: move the clock, add it, judge what it touched and what is due."""
+        rows = {k: r for k, r in _by_scope(deltas).items() if rule_of(k) in self.watched}
+        newest = max((row.last_ms + 1 for of_key in rows.values() for row in of_key), default=0)
+        return self._step(max(self.head.clock, newest), cause, rows, "correction" if is_correction else "usage")
 
     def tick(self, now: int, cause: Cause) -> Effects:
         """Time passes although nothing arrives."""
-        found = self._judge({}, max(self.clock, now), cause, "time")
-        found.alerts += self._apart(cause, "time")
-        return found
-
-    def refresh(self, keys: Iterable[str], cause: Cause, why: Why = "catalog") -> Effects:
-        """Judge scopes again: after a fill, or since something about them was decided."""
-        found = self._judge({key: set() for key in keys}, self.clock, cause, why)
-        found.alerts += self._apart(cause, why)
-        return found
-
-    def keys_of(self, rules: Iterable[str]) -> set[str]:
-        """Keys of all scopes of these ids."""
-        return {key for rule in rules for key in self.scopes.keys_of(rule)}
+        effects = self._step(max(self.head.clock, now), cause, {}, "time")
+        effects.alerts += self._apart(cause, "time")
+        return effects
 
     def command(self, offset: int, command: AnyCommand, cause: Cause) -> Effects:
         """What somebody did, from that offset of usage.commands; once, however often it comes."""
-        if not self.head.commands.take(offset, command):
+        head = self.head
+        if not head.commands.take(offset, command):
             return Effects()
         if isinstance(command, Acknowledge):
             return self._acknowledge(command, cause)
-        self.decided = Decisions.of(self.decided.catalog, self.head.commands, self.decided)
-        keys = set(self.scopes.open_keys())
+        self.decided = Decisions.of(self.decided.catalog, head.commands, self.decided)
         if isinstance(command, Decide | Revoke):
-            case = self.head.commands.cases.get(command.request_id)
-            asked = case.request if case else None
-            ids = {i for i, w in self.watched.items() if asked and (w.budget.id if w.budget else i) == asked.budget}
-            keys |= self.keys_of(ids)
-        return self.refresh(sorted(keys), cause, "command")
+            case = head.commands.cases.get(command.request_id)
+            names = [i for i, w in self.watched.items() if case and _limited(w) == case.request.budget]
+            head.refreshing |= dict.fromkeys(names, "")
+        elif isinstance(command, EndSilence):  # whoever was not told is told now
+            head.refreshing |= dict.fromkeys(self.watched, "")
+        effects = self._step(head.clock, cause, {}, "command")
+        effects.alerts += self._apart(cause, "command")
+        return effects
 
     def _acknowledge(self, command: Acknowledge, cause: Cause) -> Effects:
         key, cause = command.scope, replace(cause, clock=self.clock)
         ack = Ack(command.by, ms_of(command.at), command.note)
-        known, state = self.watched.get(rule_of(key)), self.scopes.get(key)
-        if known is not None and state is not None:
-            change = acknowledge(state.alerts, command.alert_id, ack, self.clock)
+        known, scoped = self.watched.get(rule_of(key)), self.tracks.get(key)
+        if known is not None and scoped is not None:
+            change = acknowledge(scoped.raised, command.alert_id, ack, self.clock)
             if change is None:
                 return Effects()
-            self.scopes.put(key, state)
-            return Effects([self._acknowledged(known, key, state, change, cause)], dirty={key})
+            scoped.due = self.clock  # its timers have changed: it is looked at next
+            self.tracks.put(key, scoped, scoped.due)
+            return Effects([self._acknowledged(known, key, scoped, change, cause)], dirty={key})
         change = acknowledge(self.head.apart.get(key, {}), command.alert_id, ack, self.clock)
         rule = next((r for r in self.decided.catalog.rules if r.id == rule_of(key)), None)
         if change is None or rule is None:
@@ -228,104 +210,145 @@ class WatchState:
         about = About(rule.kind, rule.id, dims["tenant_id"], key, dims, rule.owner, rule.accountable)
         return Effects([alert_record(about, change, cause)])
 
-    def _acknowledged(self, known: Watched, key: str, state: ScopeState, change: Transition, cause: Cause) -> Record:
-        sums = stretches(known, state.track, state.clock)[PERIOD].sums
-        causes = _contributors(known, state.track, PERIOD, state.clock)
+    def _acknowledged(self, known: Watched, key: str, scoped: Scoped, change: Transition, cause: Cause) -> Record:
+        sums = stretches(known, scoped.track, scoped.clock)[PERIOD].sums
+        causes = _contributors(known, scoped.track, PERIOD, scoped.clock)
         return alert_record(self.decided.about(known, key), change, cause, None, sums, causes)
 
     def _apart(self, cause: Cause, why: Why) -> list[Record]:
-        moved, self._moved = self._moved, {}
-        cause = replace(cause, clock=self.clock)
-        return look_apart(self.decided, self.head.apart, self._ours, self._published_ms, cause, why, moved.items())
+        head = self.head
+        moved, head.moved = head.moved, {}
+        cause = replace(cause, clock=head.clock)
+        return look_apart(self.decided, head.apart, self._ours, self._published_ms, cause, why, moved.items())
 
-    def _judge(
-        self,
-        touched: Mapping[str, set[int]],
-        clock: int,
-        cause: Cause,
-        why: Why,
-        lateness: Mapping[str, int] | None = None,
-    ) -> Effects:
-        self.head.clock = clock
-        cause, found = replace(cause, clock=clock), Effects()
-        for key in sorted({*touched, *self.scopes.due(clock)}):
-            known, state = self.watched.get(rule_of(key)), self.scopes.get(key)
-            if known is None or state is None:
-                continue
-            starts, reason = touched.get(key, set()), why if key in touched else "time"
-            self._look(key, known, state, starts, cause, reason, (lateness or {}).get(key, 0), found)
+    def _step(self, clock: int, cause: Cause, rows: Mapping[str, Sequence[Delta]], why: Why) -> Effects:
+        before, self.head.clock = self.head.clock, clock
+        cause, effects = replace(cause, clock=clock), Effects()
+        self._drop(STEP, cause, effects)
+        refreshed = self._refreshed(STEP)
+        for key in sorted(rows.keys() | refreshed | set(self.tracks.due(clock, STEP))):
+            reason: Why = why if key in rows else "catalog" if key in refreshed else "time"
+            self._look(key, rows.get(key, ()), before, cause, reason, effects)
+        return effects
+
+    def _drop(self, most: int, cause: Cause, effects: Effects) -> None:
+        while self.head.dropping and most > 0:
+            rule = self.head.dropping[0]
+            keys = self.tracks.keys_of(rule, "", most)
+            for key in keys:
+                self._forget(key, self.tracks.get(key), cause, effects)
+            most -= len(keys)
+            if most > 0:
+                self.head.dropping.pop(0)
+
+    def _refreshed(self, most: int) -> set[str]:
+        """The next scopes of rules that were changed."""
+        found, refreshing = set[str](), self.head.refreshing
+        for rule in sorted(refreshing):
+            keys = self.tracks.keys_of(rule, refreshing[rule], most - len(found))
+            found.update(keys)
+            if len(found) >= most:
+                refreshing[rule] = keys[-1] if keys else refreshing[rule]
+                break
+            del refreshing[rule]
         return found
 
-    def _look(
-        self,
-        key: str,
-        known: Watched,
-        state: ScopeState,
-        starts: set[int],
-        cause: Cause,
-        why: Why,
-        lateness_ms: int,
-        found: Effects,
-    ) -> None:
-        clock, track = cause.clock, state.track
+    def _look(self, key: str, rows: Sequence[Delta], before: int, cause: Cause, why: Why, effects: Effects) -> None:
+        """Bring one scope to the clock, add the rows, judge it. before: the clock when they came"""
+        known, clock = self.watched.get(rule_of(key)), cause.clock
+        if known is None:  # due, and of a rule that is being dropped
+            self._forget(key, self.tracks.get(key), cause, effects)
+            return
+        scoped = self._scoped(key, known)
+        is_new = scoped is None
+        scoped = scoped or self._fresh(known)
+        track = scoped.track
         advance(known, track, clock)
+        starts = [add(known, track, row, clock) for row in rows]
+        if is_new and all(start is None for start in starts):
+            return  # too late for every window
+        effects.dirty.add(key)
+        touched = {start for start in starts if start is not None}
+        newest = max((row.last_ms for row in rows), default=0)
         held = stretches(known, track, clock)
+        scoped.since = scoped.since or min((clock, *track.periods))
         seen = look(
             self.decided,
             known,
             key,
-            state.alerts,
-            state.enforced,
+            scoped.raised,
+            scoped.enforced,
             held,
-            [*past(known, track, starts, clock), *_last_period(known, track, held, starts)],
+            [*past(known, track, touched, clock), *_last_period(known, scoped, held, touched)],
             lambda name: _contributors(known, track, name, clock),
             cause,
             why,
-            lateness_ms,
+            max(before - newest, 0) if newest else 0,
         )
-        dues = [at for at in (seen.due, due(known, track, clock)) if at is not None and at != NEVER]
-        state.enforced, state.clock, state.due = seen.enforced, clock, max(min(dues), clock + 1) if dues else 0
-        found.alerts += seen.alerts
-        found.enforcements += [seen.enforcement] if seen.enforcement else []
-        found.dirty.add(key)
-        if state.is_idle:
-            self.scopes.delete(key)
-        else:
-            self.scopes.put(key, state)
+        scoped.enforced, scoped.clock = seen.enforced, clock
+        effects.alerts += seen.alerts
+        effects.enforcements += [seen.enforcement] if seen.enforcement else []
+        is_idle = is_empty(track) and not scoped.is_open and seen.enforced.verdict == "allow"
+        if is_idle and not needs_last_period(known):  # whose point is that nothing comes
+            self._forget(key, scoped, cause, effects)
+            return
+        at = min(due(known, track, clock), NEVER if seen.due is None else seen.due)
+        if needs_last_period(known):
+            at = min(at, held[PERIOD].end + 1)
+        scoped.due = max(at, clock + 1)
+        self.tracks.put(key, scoped, scoped.due)
 
-    # What is kept
+    def _scoped(self, key: str, known: Watched) -> Scoped | None:
+        """The scope, without what it used while its rule had another shape."""
+        scoped = self.tracks.get(key)
+        generation = self.head.generations.get(known.id, 0)
+        if scoped is not None and scoped.generation != generation:
+            scoped.track, scoped.generation = Track(), generation
+        return scoped
 
-    def dump(self, keys: Iterable[str] | None = None) -> bytes:
-        """Bytes of the whole, or of the scopes given."""
-        names = self.scopes if keys is None else keys
-        return msgspec.msgpack.encode(Saved(self.head, {key: self.scopes.get(key) for key in sorted(names)}))
+    def _fresh(self, known: Watched) -> Scoped:
+        return Scoped(Track(), generation=self.head.generations.get(known.id, 0))
 
-    def load(self, body: bytes) -> None:
-        """Add what `dump` wrote: a snapshot first, then the messages after it."""
-        saved = msgspec.msgpack.decode(body, type=Saved)
-        self.head = saved.head
-        for key, track in saved.scopes.items():
-            if track is None:
-                self.scopes.delete(key)
-            else:
-                self.scopes.put(key, track)
+    def _forget(self, key: str, scoped: Scoped | None, cause: Cause, effects: Effects) -> None:
+        self.tracks.delete(key)
+        effects.dirty.add(key)
+        if scoped is None:
+            return
+        if scoped.is_open:  # its rule is gone
+            dims = dimensions_of(key)
+            about = About("", rule_of(key), dims["tenant_id"], key, dims)
+            effects.alerts += [alert_record(about, t, cause) for t in close(scoped.raised, cause.clock)]
+        if scoped.told:
+            effects.gone.add(key)
 
     # What others read
 
-    def budgets(self, keys: Iterable[str], stamp: tuple[str, int, int]) -> dict[str, Record | None]:
-        """Records of usage.budgets for these scopes, None for a scope that is gone. As of the last look at each."""
-        found: dict[str, Record | None] = {}
+    def records(
+        self, keys: Iterable[str], gone: Iterable[str], stamp: tuple[str, int, int], again: bool = False
+    ) -> dict[str, tuple[int, Record | None]]:
+        """Records of usage.budgets, with the checksum of their figures, of those scopes whose figures are not what was told.
+
+        As of the last look at each. gone: scopes that may be no more; if so their record is None. again: also what was told
+        """
+        found: dict[str, tuple[int, Record | None]] = dict.fromkeys(sorted(gone), (0, None))
         for key in sorted(keys):
-            known, state = self.watched.get(rule_of(key)), self.scopes.get(key)
-            if known is None or state is None:
-                found[key] = None
-            elif has_record(known):
-                found[key] = self._budget(key, known, state, stamp)
+            scoped, known = self.tracks.get(key), self.watched.get(rule_of(key))
+            if scoped is None or known is None or not has_record(known):
+                continue
+            record = self._budget(key, known, scoped, stamp)
+            if record is None:
+                continue
+            figures = figures_of(record)
+            found.pop(key, None)
+            if again or figures != scoped.told:
+                scoped.told = figures
+                self.tracks.put(key, scoped, scoped.due)
+                found[key] = figures, record
         return found
 
-    def _budget(self, key: str, known: Watched, state: ScopeState, stamp: tuple[str, int, int]) -> Record | None:
-        clock, dims = state.clock, self.decided.dimensions(known, key)
-        held = stretches(known, state.track, clock)
+    def _budget(self, key: str, known: Watched, scoped: Scoped, stamp: tuple[str, int, int]) -> Record | None:
+        clock, dims = scoped.clock, self.decided.dimensions(known, key)
+        held = stretches(known, scoped.track, clock)
         in_force = self.decided.grants.in_force(known.id, dims["tenant_id"], dims, clock)
         extra = extra_of(in_force)
         standing = verdict_of(known, held, clock, extra, key)
@@ -335,19 +358,28 @@ class WatchState:
         exception = None
         if in_force and standing.limit is not None:
             exception = exception_field(uses(in_force, used, standing.limit - extra))
+        parent = next(self.decided.parents(known, key), None)
+        forecast = _forecast(known, scoped.track, held[PERIOD], standing.limit, clock)
         return budget_record(
-            known,
-            key,
-            held,
-            standing,
-            clock,
-            extra,
-            stamp,
-            self.head.applied,
-            next(self.decided.parents(known, key), None),
-            exception,
-            _forecast(known, state.track, held[PERIOD], standing.limit, clock),
+            known, key, held, standing, clock, extra, stamp, self.head.applied, parent, exception, forecast
         )
+
+
+def figures_of(record: Record) -> int:
+    """Checksum of what a record says, whenever it is said; never 0."""
+    return zlib.crc32(msgspec.json.encode({k: v for k, v in record.items() if k not in UNTOLD})) or 1
+
+
+def _limited(known: Watched) -> str:
+    """Whose exceptions move its limit: of a burn rate its budget's."""
+    return known.budget.id if known.budget else known.id
+
+
+def _by_scope(deltas: Iterable[Delta]) -> dict[str, list[Delta]]:
+    found: dict[str, list[Delta]] = {}
+    for delta in deltas:
+        found.setdefault(delta.scope, []).append(delta)
+    return found
 
 
 def _contributors(known: Watched, track: Track, name: str, clock: int) -> list[Contributor]:
@@ -355,15 +387,15 @@ def _contributors(known: Watched, track: Track, name: str, clock: int) -> list[C
     return top(causes_of(known, track, name, start), known.scope.contributors)
 
 
-def _last_period(known: Watched, track: Track, held: Mapping[str, Stretch], touched: set[int]) -> list[Stretch]:
-    """The period that ended last, for whoever judges whole ones: only where the scope was known before it ended."""
+def _last_period(known: Watched, scoped: Scoped, held: Mapping[str, Stretch], touched: set[int]) -> list[Stretch]:
+    """The period that ended last, for whoever judges whole ones: only where the scope was known before it began."""
     calendar = known.windows[0].calendar
-    if calendar is None or not needs_last_period(known) or not track.periods:
+    if calendar is None or not needs_last_period(known):
         return []
     start, end = period_of(calendar, held[PERIOD].start - 1)
-    if start in touched or min(track.periods) > start:
+    if start in touched or scoped.since > start:
         return []
-    part = track.periods.get(start)
+    part = scoped.track.periods.get(start)
     return [Stretch(start, end, part.sums if part else Sums())]
 
 

@@ -262,6 +262,8 @@ def due(known: Watched, track: Track, clock: int) -> int:
                 for start in track.periods:
                     end = _period(spec, start)[1]
                     found = min(found, end + 1 if end >= clock else end + KEEP_MS + 1)
+                if known.kind == "low_usage":  # a period of nothing at all is one to be judged
+                    found = min(found, _period(spec, max(clock - 1, 0))[1] + 1)
     return found
 
 

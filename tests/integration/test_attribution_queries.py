@@ -25,6 +25,8 @@ TENANT = "attributed"
 EACH = Decimal("0.000325")  # 100 x 0.00000125 + 20 x 0.00001
 SPAN = {"start": "2027-01-01 00:00:00", "end": "2027-02-01 00:00:00"}
 SLICES: dict[str, object] = {"minutes": 60, "providers": [], "tenants": [], "accounts": [], "regions": []}
+OF_ALERTS: dict[str, object] = {"tenant": "acme", "where": ["team=a"], "top": 5, "rule": "", "scope": ""}
+DAYS: dict[str, object] = {"by": ["team"], "zone": "UTC", "open_ms": 0}
 EVENTS: list[dict[str, Any]] = [
     {
         "workload_id": "w",
@@ -151,6 +153,23 @@ def test_owners_and_keys_are_listed(stored: Client) -> None:
     }
 
 
+def behind(client: Client, *where: str, top: int = 10, tenant: str = TENANT) -> list[Any]:
+    given = {"tenant": tenant, "where": list(where), "top": top}
+    return [row["event_id"] for row in run_query(client, "alert_events", SPAN | given)]
+
+
+def test_the_events_behind_an_alert_are_those_of_its_scope_the_dearest_first(stored: Client) -> None:
+    assert behind(stored, "application=a") == ["e0", "e1", "e2"]
+    assert behind(stored, "application=%61", "cost_center=c") == ["e2"]  # escaped
+    assert behind(stored, "attributes.region_group=emea") == ["e0"]
+    assert behind(stored, "attributes.region_group=apac") == []
+    assert behind(stored, "environment=development") == ["e4"]
+    assert behind(stored, "application=*", "model=unheard-of") == ["e4"]  # the rest of a split is not told apart
+    assert behind(stored) == ["e0", "e1", "e2", "e3", "e4"]  # what has no cost comes last
+    assert behind(stored, top=2) == ["e0", "e1"]
+    assert behind(stored, tenant="nobody") == []
+
+
 @pytest.mark.parametrize("name", names())
 def test_every_named_question_runs(client: Client, name: str) -> None:
-    run_query(client, name, SPAN | {"key": "region_group"} | SLICES)
+    run_query(client, name, SPAN | {"key": "region_group"} | SLICES | OF_ALERTS | DAYS)

@@ -44,7 +44,7 @@ def test_the_make_commands_are_targets() -> None:
 
 
 def test_the_first_event_works_as_it_is_written(home: Path) -> None:
-    script, looks, corrections = [b for b in blocks("sh") if "usage-streams" in b]
+    script, looks, corrections, people, *_ = [b for b in blocks("sh") if "usage-streams" in b]
     up_to_status, rest = script.split("usage-streams status", 1)
     assert rest.rstrip().endswith("usage-streams down")
 
@@ -83,6 +83,11 @@ def test_the_first_event_works_as_it_is_written(home: Path) -> None:
     assert "would change 2 events" in mended.stdout
     assert "changed 2 events" in mended.stdout
     assert "USD: old 0.0018, new 0.0024, difference 0.0006" in mended.stdout  # 2 x 1,200 x 0.00000025 more
+    for command in people.replace("\\\n", "").replace("2027-", "2100-").splitlines():
+        done = shell(command, home)
+        assert "Traceback" not in done.stderr
+        no_alert = "alert 3f9c: there is none" in done.stderr  # nothing fires here
+        assert (done.returncode, no_alert) in ((0, False), (2, True)), f"{command}: {done.stdout}{done.stderr}"
     second = shell(f"usage-streams status{rest}", home)
     assert second.returncode == 0, second.stdout + second.stderr
     assert "stored 2; difference 0" in second.stdout

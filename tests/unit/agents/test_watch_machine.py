@@ -7,16 +7,19 @@ alerts sees the history of an uninterrupted watch.
 
 import asyncio
 import json
+import tempfile
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from streams.agents import watch_partition
+from streams.agents import state_log
 from streams.agents.adjuster import Adjuster, AdjusterPorts
 from streams.agents.meter_partition import MeterPartition
+from streams.agents.tracks import SqliteTracks
 from streams.agents.watch_partition import WatchPartition, WatchPorts
 from streams.catalog.calendars import Calendar
 from streams.catalog.limits import Budget, Rolling
@@ -30,8 +33,13 @@ from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_frame
 from streams.pipeline.runs import Kind, Selection
 from streams.pipeline.totals import split, totals
+from streams.watch import state as watch_state
+from streams.watch.commands import Acknowledge, write_command
+from streams.watch.freshness import is_beat
+from streams.watch.kept import Row
+from streams.watch.periods import edge
 from streams.watch.scopes import rule_of
-from streams.watch.tracks import stretches
+from streams.watch.tracks import advance, stretches
 from tests.support.corrections import EVENT
 from tests.support.events import ENCODE, NOW, event
 from tests.support.gates import Gated, GatedLog, Owner, inline
@@ -53,12 +61,16 @@ LATER = Budget(id="later", each=("user_id",), limit=Decimal(3), period=Calendar(
 MINUTE_MS = 60_000
 
 
+Id = tuple[object, ...]
+
+
 class WatchOwner(Owner):
     """One worker's watch: opens, then takes what the topic holds, one message at a time."""
 
-    def __init__(self, world: "Watching", calm: bool = False) -> None:
+    def __init__(self, world: "Watching", calm: bool = False, is_elsewhere: bool = False) -> None:
         super().__init__(calm)
-        self.world, self.monotonic = world, 0.0
+        self.world, self.monotonic, self.is_elsewhere = world, 0.0, is_elsewhere
+        self.file: SqliteTracks | None = None
         ports = WatchPorts(
             partition=0,
             partitions=1,
@@ -72,11 +84,23 @@ class WatchOwner(Owner):
             adjustments=lambda p: world.adjustments[p],
             catalogs=CatalogLog(world.catalog_log),
             stream="s1",
+            tracks=self._tracks,
             now_ms=lambda: NOW,
             monotonic=self._tick,
             offload=inline,
         )
         self.task = world.loop.create_task(self._run(ports))
+
+    def _tracks(self) -> SqliteTracks:
+        """The file that the last worker of this machine left, or an empty one; hardly anything stays decoded."""
+        if self.file:
+            self.file.close()
+        try:
+            folder = Path(self.world.folder.name)
+            self.file = SqliteTracks(None, 1) if self.is_elsewhere else SqliteTracks.of_partition(folder, 0, 1)
+        except OSError:  # so many zombies
+            self.file = SqliteTracks(None, 1)
+        return self.file
 
     def _tick(self) -> float:
         """A second passes with each look at the clock, so that states are saved and ticks come often."""
@@ -84,6 +108,13 @@ class WatchOwner(Owner):
         return self.monotonic
 
     async def _run(self, ports: WatchPorts) -> None:
+        try:
+            await self._work(ports)
+        finally:
+            if self.file and not self.calm:
+                self.file.close()  # what was not committed is not in it, as after a kill
+
+    async def _work(self, ports: WatchPorts) -> None:
         watch = await WatchPartition.open(ports)
         while True:
             end = len(self.world.totals.messages)
@@ -100,18 +131,29 @@ class WatchOwner(Owner):
                 watch = await WatchPartition.open(ports)
 
 
+def contents(log: MemoryLog, *names: str) -> dict[Id, str]:
+    """Records by id, as their bytes: an id may be published again, with the same content."""
+    found: dict[Id, str] = {}
+    for m in log.messages:
+        body = (m.value or b"").decode()
+        record = json.loads(body)
+        assert found.setdefault(tuple(record[n] for n in names), body) == body, "one id was published with two contents"
+    return found
+
+
 class Watching(Gated):
-    @initialize(snapshot_every=st.integers(1, 4))
-    def begin(self, snapshot_every: int) -> None:
-        watch_partition.SNAPSHOT_MESSAGES = snapshot_every
+    @initialize(part=st.sampled_from([1, 400, 100_000]), sweep=st.sampled_from([0, 200, 5_000]), step=st.integers(1, 3))
+    def begin(self, part: int, sweep: int, step: int) -> None:
+        state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP = part, sweep, step
+        self.folder = tempfile.TemporaryDirectory()
         self.loop = asyncio.new_event_loop()
         self.sources, self.ledgers = [MemoryLog(), MemoryLog()], [MemoryLog(), MemoryLog()]
         self.runs, self.adjustments = MemoryLog(), [MemoryLog(), MemoryLog()]
         self.amount, self.has_later = "0.01", False
         self.truth, self.catalog_log = MemoryLog(), MemoryLog()
         self.totals, self.state, self.alerts, self.budgets = MemoryLog(), MemoryLog(), MemoryLog(), MemoryLog()
-        self.enforcements, self.commands = MemoryLog(), MemoryLog()
         self.owners = []
+        self.enforcements, self.commands = MemoryLog(), MemoryLog()
         self.logs = [self.totals, self.state, self.alerts, self.budgets, self.enforcements]
         self.final: WatchPartition | None = None
         self.delivered = 0
@@ -182,6 +224,18 @@ class Watching(Gated):
         self.totals.land(message.value, message.headers)
         self.run()
 
+    @precondition(lambda self: self.alerts.messages)
+    @rule(data=st.data())
+    def acknowledge(self, data: st.DataObject) -> None:
+        """Somebody takes on an alert, perhaps one that is long over."""
+        record = json.loads(self.alerts.messages[data.draw(st.integers(0, len(self.alerts.messages) - 1))].value or b"")
+        command = Acknowledge(
+            command_id=f"c{len(self.commands.messages)}", at=datetime(2026, 11, 1, tzinfo=UTC), by="me",
+            alert_id=record["alert_id"], scope=record["scope"],
+        )  # fmt: skip
+        self.commands.land(write_command(command), [])
+        self.run()
+
     @rule(p=st.integers(0, 1))
     def publish(self, p: int) -> None:
         """A scope that comes later, known to one meter before the other: its windows are filled from the ledger."""
@@ -225,14 +279,21 @@ class Watching(Gated):
         """The totals of corrections, perhaps after those of a later version of the catalog."""
         self.loop.run_until_complete(self.adjusters[p].settle([]))
 
-    @rule()
-    def start(self) -> None:
-        """The partition moves: the former owners are zombies that do not know it."""
-        self.owners.append(WatchOwner(self))
+    @rule(is_elsewhere=st.booleans())
+    def start(self, is_elsewhere: bool = False) -> None:
+        """The partition moves, perhaps to another machine: the former owners are zombies that do not know it."""
+        self.owners.append(WatchOwner(self, is_elsewhere=is_elsewhere))
         self.run()
 
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            if hasattr(self, "folder"):
+                self.folder.cleanup()
+
     def settle(self) -> None:
-        owner = WatchOwner(self, calm=True)
+        owner = WatchOwner(self, calm=True, is_elsewhere=len(self.alerts.messages) % 2 == 0)
         self.loop.run_until_complete(asyncio.wait_for(owner.task, 20))
 
     def end(self) -> None:
@@ -254,31 +315,24 @@ class Watching(Gated):
         assert self.windows(watch) == self.brute_force(published), (
             f"windows and ledger differ: {self.windows(watch)} {self.brute_force(published)}"
         )
-        told = self.contents(self.alerts, "alert_id", "revision")
-        enforced = self.contents(self.enforcements, "enforcement_id", "scope")
-        wanted = self.uninterrupted()
-        assert (told, enforced) == wanted, "an interrupted watch tells another story than one that never stumbled"
-
-    @staticmethod
-    def contents(log: MemoryLog, *names: str) -> dict[tuple[object, ...], str]:
-        """Records by id, as bytes."""
-        found: dict[tuple[object, ...], str] = {}
-        for m in log.messages:
-            record = json.loads(m.value or b"")
-            body = json.dumps(record)
-            assert found.setdefault(tuple(record[n] for n in names), body) == body, (
-                "one id was published with two contents"
-            )
-        return found
+        alerts, enforced, rows = self.uninterrupted()
+        assert contents(self.alerts, "alert_id", "revision") == alerts, "not the alerts of an uninterrupted watch"
+        assert contents(self.enforcements, "enforcement_id") == enforced, "not the verdicts of an uninterrupted watch"
+        assert list(watch.state.tracks.above("")) == rows, "the scopes are not those of an uninterrupted watch"
+        assert self.reopened() == rows, "usage.state does not hold what the watch knows"
+        said = {(m.key or b"").decode(): m for m in self.budgets.messages if not is_beat(m.key)}
+        told = {r.key: r.told for r in rows if r.told}
+        assert {k for k, m in said.items() if m.value is not None} == set(told)
+        assert all(int(dict(said[key].headers)["figures"]) == n for key, n in told.items())
 
     @staticmethod
     def windows(watch: WatchPartition) -> dict[str, tuple[int, Decimal]]:
         """Events and cost of every scope in its window as of the clock."""
         found = {}
-        for key in watch.state.scopes:
-            known, kept = watch.state.watched[rule_of(key)], watch.state.scopes.get(key)
-            assert kept is not None
-            sums = stretches(known, kept.track, watch.state.clock)["period"].sums
+        for key, scoped in watch.state.tracks.items():
+            known = watch.state.watched[rule_of(key)]
+            advance(known, scoped.track, watch.state.clock)
+            sums = stretches(known, scoped.track, watch.state.clock)["period"].sums
             found[key] = sums.events, sums.cost
         return {key: sums for key, sums in found.items() if sums[0]}
 
@@ -294,21 +348,30 @@ class Watching(Gated):
         ]
         for part in parts:
             for row in part.iter_rows(named=True):
-                end = -(-clock // MINUTE_MS) * MINUTE_MS
-                if row["scope"].startswith("hour|") and not end - 60 * MINUTE_MS <= row["slice"] < end:
+                start = edge(clock, MINUTE_MS) - 60 * MINUTE_MS
+                if row["scope"].startswith("hour|") and not start <= row["slice"] < start + 60 * MINUTE_MS:
                     continue
                 events, cost = found.get(row["scope"], (0, Decimal(0)))
                 found[row["scope"]] = events + row["events"], cost + row["cost"]
         return {key: sums for key, sums in found.items() if sums[0]}
 
-    def uninterrupted(self) -> tuple[dict[tuple[object, ...], str], dict[tuple[object, ...], str]]:
+    def alone(self, state: MemoryLog, alerts: MemoryLog, enforced: MemoryLog) -> WatchPartition:
+        """A watch that nobody disturbs, on an empty machine, as soon as it has read everything."""
+        ports = WatchPorts(0, 1, self.totals, state, alerts, MemoryLog(), enforced, self.commands,
+                           lambda p: self.ledgers[p], lambda p: self.adjustments[p], CatalogLog(self.catalog_log),
+                           "s1", SqliteTracks, lambda: NOW,
+                           lambda: 0.0, inline)  # fmt: skip
+        return self.loop.run_until_complete(WatchPartition.open(ports))
+
+    def uninterrupted(self) -> tuple[dict[Id, str], dict[Id, str], list[Row]]:
         """What one watch that never stumbled says of the same topic, from its first message on."""
-        alerts, enforcements = MemoryLog(), MemoryLog()
-        again = WatchPorts(0, 1, self.totals, MemoryLog(), alerts, MemoryLog(), enforcements, self.commands,
-                           lambda p: self.ledgers[p], lambda p: self.adjustments[p], CatalogLog(self.catalog_log), "s1",
-                           lambda: NOW, lambda: 0.0, inline)  # fmt: skip
-        self.loop.run_until_complete(WatchPartition.open(again))
-        return self.contents(alerts, "alert_id", "revision"), self.contents(enforcements, "enforcement_id", "scope")
+        alerts, enforced = MemoryLog(), MemoryLog()
+        rows = list(self.alone(MemoryLog(), alerts, enforced).state.tracks.above(""))
+        return contents(alerts, "alert_id", "revision"), contents(enforced, "enforcement_id"), rows
+
+    def reopened(self) -> list[Row]:
+        """From usage.state and what the topic holds above it."""
+        return list(self.alone(self.state, MemoryLog(), MemoryLog()).state.tracks.above(""))
 
 
 TestWatching = Watching.TestCase
@@ -317,7 +380,7 @@ TestWatching.settings = settings(max_examples=60, stateful_step_count=40, deadli
 
 def test_a_correction_that_comes_after_a_scope_it_does_not_know_counts_in_that_scope_too() -> None:
     world = Watching()
-    world.begin(2)
+    world.begin(400, 200, 2)
     world.use(0, [("a", 100, 0), ("b", 50, 0)])
     world.void("a")  # with the catalog before the scope `later`
     world.publish(0)

@@ -4,8 +4,10 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+from streams.catalog.calendars import Calendar
 from streams.catalog.changes import changes
-from streams.catalog.lint import gaps, hidden, lint, missing, stale
+from streams.catalog.limits import Budget, BurnRate, BurnWindow, Lifetime, Rolling
+from streams.catalog.lint import gaps, hidden, lint, missing, noise, stale
 from streams.catalog.models import Catalog
 from streams.catalog.prices import Factor, Price
 
@@ -125,3 +127,20 @@ def test_a_time_between_two_prices_in_which_none_holds_is_named_and_meeting_ones
         "prices p/m/input_uncached@2026-01-01T00:00:00Z: no price between 2026-03-01T00:00:00Z and 2026-03-02T00:00:00Z;"
         " let the intervals meet, or usage of that time is unpriced"
     ]
+
+
+def of_burn(period: Any, *windows: BurnWindow) -> list[str]:
+    budget = Budget(id="b", each=("run_id",), limit="1", period=period)
+    burn = BurnRate(id="fast", budget="b", **({"windows": windows} if windows else {}))
+    return [str(f) for f in noise(Catalog(budgets=(budget,), burn_rates=(burn,)))]
+
+
+def test_a_share_that_ordinary_use_of_a_day_takes_is_noise() -> None:
+    page = BurnWindow(long="1h", short="5m", share="0.02")
+
+    assert of_burn(Calendar(every="day"), page) == [
+        "burn_rates fast: share 0.02 of 1h/5m is 0.48 times an even use of budget b, so it fires all the time;"
+        " give more than 0.042"
+    ]
+    assert len(of_burn(Rolling(size="24h"))) == 2  # the third compares with what is left, by a factor
+    assert of_burn(Calendar(every="month")) == of_burn(Rolling(size="7d"), page) == of_burn(Lifetime()) == []

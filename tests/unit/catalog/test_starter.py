@@ -1,6 +1,7 @@
 """The starter catalog: what it says is valid, and so is every example that stands behind a `#` in it."""
 
 import re
+from decimal import Decimal
 
 from streams.catalog.parse import parse_files
 from streams.resources import catalog_folder
@@ -27,4 +28,4 @@ def test_the_demo_s_alerts_are_those_of_its_own_budgets() -> None:
     own = parse_files({path.name: path.read_text() for path in sorted(catalog_folder().glob("*.toml"))})
 
     assert {b.id for b in own.budgets} == {"team-rolling-day", "tenant-month"}
-    assert [(r.id, r.cost, r.iterations, r.repeats) for r in own.runs] == [("agent-run", 5, 200, 5)]
+    assert [(r.id, r.cost, r.iterations, r.repeats) for r in own.runs] == [("agent-run", Decimal(5), 200, 5)]

@@ -46,6 +46,10 @@ def refused(*arguments: str, **environment: str) -> str:
         ("worker", "--stages", "meter"),
         ("rerate", "--unpriced"),
         ("void", "--where", "team=x"),
+        ("alerts", "list"),
+        ("alerts", "ack", "a"),
+        ("exceptions", "approve", "a"),
+        ("annotate", "v2"),
     ],
 )
 def test_no_broker(arguments: tuple[str, ...]) -> None:

@@ -32,6 +32,14 @@ def test_every_verb_has_help_with_an_example() -> None:
             assert "Example: usage-streams" in " ".join(said.output.split()), name
 
 
+def test_every_verb_of_a_group_has_help_with_an_example() -> None:
+    groups = {g.name: g.typer_instance for g in main.app.registered_groups}
+    for group in ("alerts", "exceptions"):
+        for command in groups[group].registered_commands:  # type: ignore[union-attr]  # there is one
+            said = run.invoke(main.app, [group, command.name or "", "--help"])
+            assert f"Example: usage-streams {group} {command.name}" in " ".join(said.output.split()), command.name
+
+
 def test_init_writes_a_catalog_that_prices_its_first_event_and_overwrites_nothing(tmp_path: Path) -> None:
     folder = str(tmp_path / "catalog")
     assert run.invoke(main.app, ["init", folder]).exit_code == 0

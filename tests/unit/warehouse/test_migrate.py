@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from streams.catalog.dimensions import DIMENSIONS
 from streams.resources import sql_folder
 from streams.warehouse.migrate import MigrationError, migrations
 from streams.warehouse.queries import UnknownQuery, names, sql_of
@@ -11,7 +12,7 @@ from tests.unit.pipeline.test_settle import run
 
 
 def test_every_migration_is_what_was_released() -> None:
-    assert [m.version for m in migrations()] == [*range(1, len(migrations()) + 1)]
+    assert [m.version for m in migrations()] == list(range(1, len(migrations()) + 1))
     assert all(m.statements() for m in migrations())
 
 
@@ -27,6 +28,12 @@ def test_an_edited_released_migration_is_refused(tmp_path: Path) -> None:
 
 def test_every_query_says_its_question() -> None:
     assert all(sql_of(name).startswith("-- Question: ") for name in names())
+
+
+def test_the_events_of_an_alert_are_found_by_every_dimension() -> None:
+    sql = sql_of("alert_events")
+
+    assert [name for name in DIMENSIONS if f"'{name}', ifNull" not in sql] == ["tenant_id"]  # which is a parameter
 
 
 def test_an_unknown_query_names_those_there_are() -> None:

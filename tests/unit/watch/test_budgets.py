@@ -65,12 +65,13 @@ def test_a_rolling_budget_has_episodes_and_clears_below_its_hysteresis() -> None
     assert {(c.anchor, c.latched, c.end) for c in found} == {(None, False, NOON)}
 
 
-def test_a_lifetime_has_episodes_too() -> None:
+def test_a_lifetime_has_one_alert_a_threshold_named_by_its_first_event() -> None:
     given_ = budget(each=("conversation_id",), period=Lifetime(), unit="tokens", limit="100")
 
     [low, full] = judge(of(given_), month(Sums(events=1, tokens=100)), [], NOON)
 
-    assert (low.anchor, full.anchor, full.over, full.said) == (None, None, True, "100.0 % of 100 tokens")
+    assert {(c.anchor, c.latched) for c in (low, full)} == {(ms("2026-11-01"), True)}
+    assert (full.over, full.said) == (True, "100.0 % of 100 tokens")
 
 
 def test_earlier_periods_that_late_data_touched_are_judged_under_their_own_anchor() -> None:

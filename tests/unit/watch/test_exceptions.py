@@ -90,8 +90,13 @@ def test_a_request_adds_nothing_until_it_is_approved() -> None:
     assert extra(grants((), after(asked, decide())), NOON) == 3
 
 
-def test_an_approval_holds_although_the_clock_of_events_is_behind() -> None:
-    assert extra(grants((), after(request(), decide())), NOON - DAY) == 3
+def test_an_approval_holds_at_once_although_the_clock_of_events_is_behind_and_not_before() -> None:
+    state, behind = after(request()), ms_of(NOON - DAY)
+
+    state.take(1, decide(), clock=behind)
+
+    known = grants((), state)
+    assert [extra(known, NOON - DAY), extra(known, NOON - DAY - timedelta(milliseconds=1))] == [3, 0]
 
 
 def test_a_request_for_later_waits_for_its_start() -> None:

@@ -59,6 +59,7 @@ def test_each_limit_is_one_condition_and_one_warns() -> None:
         "iterations": (False, True), "cost": (False, True), "repeats": (False, True), "warn": (True, False),
     }  # fmt: skip
     assert (found["warn"].unit, found["warn"].severity) == ("cost", "warning")
+    assert {(c.anchor, c.end, c.latched) for c in found.values()} == {(START, START + 60_000, True)}
     assert found["warn"].said == "90.0 % of 5 USD"
 
 

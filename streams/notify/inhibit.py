@@ -1,0 +1,51 @@
+"""One page per problem: an alert of a child says nothing while its parent pages the same people for the same cause. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from streams.catalog.limits import Budget, BurnRate
+from streams.notify.delivery import Delivery
+
+RANKS = {"info": 0, "warning": 1, "critical": 2}
+
+
+def parents_of(budgets: Sequence[Budget], burn_rates: Sequence[BurnRate]) -> dict[str, frozenset[str]]:
+    """By id of a budget or burn rate: the ids of everything above it. A burn rate has the place of its budget."""
+    above = {b.id: b.parent for b in budgets}
+    burning: dict[str, list[str]] = {}
+    for rate in burn_rates:
+        burning.setdefault(rate.budget, []).append(rate.id)
+
+    def chain(of: str) -> frozenset[str]:
+        found, at = list[str](), above.get(of)
+        while at is not None and at not in found:  # a cycle is refused where the catalog is checked; never loop on one
+            found.append(at)
+            at = above.get(at)
+        return frozenset([*found, *(rate for budget in found for rate in burning.get(budget, ()))])
+
+    return {b.id: chain(b.id) for b in budgets} | {r.id: chain(r.budget) for r in burn_rates}
+
+
+def inhibitor(child: Delivery, paging: Iterable[Delivery], parents: Mapping[str, frozenset[str]]) -> str | None:
+    """The alert that holds back this one; None when nothing does.
+
+    paging: deliveries of alerts that somebody is being told of. An alert holds back what is below it in the tree of budgets, of
+    the same tenant, inside its scope, no more severe, meant for the same endpoint or owner: others need a page of their own.
+    """
+    above = parents.get(str(child.facts.get("budget_id")), frozenset())
+    if not above:
+        return None
+    for one in paging:
+        if (
+            one.facts.get("budget_id") in above
+            and one.facts.get("tenant_id") == child.facts.get("tenant_id")
+            and one.dimensions.items() <= child.dimensions.items()
+            and _rank(one.facts) >= _rank(child.facts)
+            and (one.endpoint == child.endpoint or one.facts.get("owner") == child.facts.get("owner"))
+        ):
+            return one.alert_id
+    return None
+
+
+def _rank(facts: Mapping[str, Any]) -> int:
+    return RANKS.get(str(facts.get("severity")), 0)
