@@ -21,7 +21,7 @@ from streams.settings import Settings, group_of
 log = structlog.get_logger()
 LOOK_SECONDS = 0.5
 RETRY_SECONDS = 1.0
-SLICE = 50  # records at once, then requests get their turn
+SLICE = 20  # records at once, then requests get their turn
 FORGET_EVERY = 7_200  # looks
 
 
