@@ -5,6 +5,7 @@ between repeats at most that one post, under the same ids. Nothing here sleeps: 
 """
 
 import asyncio
+import traceback
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -152,6 +153,7 @@ class Dispatcher:
             and d.held_by is None
             and d.delivery_id not in self.flying
             and (d.alert_id, endpoint.id) not in busy
+            and not any(e.revision < d.revision and e.held_by is None for e in book.owed(d.alert_id, endpoint.id))
             and self._owns(d.partition)
         ]
         if not due:
@@ -218,7 +220,8 @@ class Dispatcher:
         try:
             return await self._send(endpoint, letters, self._ports, self._now())
         except Exception as error:  # ours, not theirs: the same payload would fail for ever, its neighbours must not
-            log.error("a message cannot be made", endpoint=endpoint.id, exc_info=True)
+            where = "".join(traceback.format_tb(error.__traceback__)[-3:])  # places alone: messages may hold anything
+            log.error("a message cannot be made", endpoint=endpoint.id, error=type(error).__name__, at=where)
             return Answer(None, f"the message cannot be made ({type(error).__name__})", final=True)
 
     def _judged(self, one: Delivery, answer: Answer, now: int) -> Delivery:

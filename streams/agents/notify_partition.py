@@ -88,4 +88,6 @@ class NotifyPartition:
         for one in found:
             if one.status == "suppressed":
                 metrics.DELIVERIES.labels(one.endpoint, one.status).inc()
-        await self._deliveries.append(*found)
+        # Two steps: what overtakes knows whether somebody heard of the alert, so it must be safe before the other ends.
+        await self._deliveries.append(*(one for one in found if one.stands))
+        await self._deliveries.append(*(one for one in found if not one.stands))

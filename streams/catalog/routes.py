@@ -96,8 +96,9 @@ class Endpoint(Decided):
             if not getattr(self, key):
                 raise ValueError(f"{key} is missing; an endpoint of kind {self.kind} needs it")
         for key in sorted(OPTIONAL - {*must, *may}):
-            if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"{key} is no key of kind {self.kind}; leave it out")
+            if getattr(self, key) == type(self).model_fields[key].default:
+                continue
+            raise ValueError(f"{key} is no key of kind {self.kind}; leave it out")
         if self.url and not REFERENCE.fullmatch(self.url):
             if self.kind in SECRET_URLS:
                 raise ValueError(f"url of a {self.kind} is a secret; write env:NAME or file:/path")

@@ -18,6 +18,7 @@ from streams.jobs.baseline import short
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.settings import Settings
+from streams.watch.freshness import is_beat
 
 MOST_ROWS = 40  # for people; --json has all
 COLOURS = {"allow": "green", "report": "green", "warn": "yellow", "require_approval": "yellow", "stop": "red"}
@@ -36,7 +37,8 @@ async def states(settings: Settings) -> dict[str, Record]:
             log = kafka.log(topics.BUDGETS, partition)
             begin, end = await log.bounds()
             async for message in log.read(begin, end):
-                take(found, (message.key or b"").decode(), message.value)
+                if not is_beat(message.key):
+                    take(found, (message.key or b"").decode(), message.value)
     finally:
         await kafka.close()
     return found

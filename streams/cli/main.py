@@ -38,6 +38,7 @@ VERBS = (
     "alerts",
     "exceptions",
     "annotate",
+    "notify",
 )
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 

@@ -9,7 +9,7 @@ import json
 import time
 import tomllib
 from dataclasses import dataclass
-from decimal import Decimal, localcontext
+from decimal import ROUND_CEILING, Decimal, localcontext
 from typing import Any
 from urllib.parse import urlencode
 
@@ -63,7 +63,7 @@ def ask(api: str, tenant: str, run: str) -> dict[str, Any]:
 
 async def run_away(bootstrap: str, api: str, tenant: str, run: str, each: Decimal, most: Decimal) -> Ran:
     """Requests until the verdict is stop, one after the other; every one is asked for."""
-    crossing, sent_at, stopped_at = -(-most // each), 0.0, 0.0
+    crossing, sent_at, stopped_at = (most / each).to_integral_value(ROUND_CEILING), 0.0, 0.0
     number, answer = 0, await asyncio.to_thread(ask, api, tenant, run)
     async with UsageProducer(bootstrap) as usage:
         while answer["verdict"] != "stop" and number < MOST:

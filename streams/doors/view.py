@@ -149,7 +149,7 @@ class View:
 
     def _command(self, message: Message) -> None:
         command = read_command(message.value)
-        if self.commands.take(message.offset, command) and command.__struct_config__.tag in {
+        if self.commands.take(message.offset, command, message.timestamp) and command.__struct_config__.tag in {
             "request",
             "decide",
             "revoke",

@@ -30,7 +30,7 @@ def labels_of(record: Mapping[str, Any]) -> dict[str, str]:
         f"dimension_{NOT_IN_A_NAME.sub('_', name)}": value for name, value in (record.get("dimensions") or {}).items()
     }
     own = {name: record.get(name) for name in IDENTITY}
-    name = plain(record.get("budget_id") or record.get("kind") or "usage")
+    name = plain(record.get("budget_id") or "") or plain(record.get("kind") or "") or "usage"
     found = {"alertname": name, **dimensions, **own}
     return {k: clip(plain(v), most) for k, v in found.items() if v not in (None, "") and plain(v)}
 

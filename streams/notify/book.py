@@ -111,6 +111,8 @@ class Book:
             self.gone[one.endpoint] = one.version
         key = (one.alert_id, one.endpoint)
         before = self.told.get(key)
+        if not one.stands:
+            return
         if one.state == "resolved":  # over, whatever became of telling it
             if before is not None and before.revision < one.revision:
                 self._over(before, one)

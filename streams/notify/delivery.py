@@ -25,6 +25,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     code:      of the last answer (HTTP or SMTP); `error` in words, never with a secret
     answer:    what the other side calls the message, by which it is changed later
     version:   of the endpoint as the catalog had it
+    stands:    False when it says nothing of how its alert stands: overtaken, or asked for again when that is over
+    heard:     an earlier revision of its alert, overtaken since, may have arrived there
     facts:     of the alert, so that whoever reads this topic needs no other
     """
 
@@ -51,6 +53,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     facts: dict[str, Any] = {}
     dimensions: dict[str, str] = {}
     body: dict[str, Any] | None = None
+    stands: bool = True
+    heard: bool = False
 
     @property
     def owed(self) -> bool:
@@ -67,7 +71,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def may_have_arrived(self) -> bool:
-        return self.attempt > 0
+        """Somebody may know of its alert: by it, or by what it overtook."""
+        return self.attempt > 0 or self.heard
 
     def now(self, at: int, **changes: Any) -> "Delivery":
         """The next record of it."""

@@ -27,7 +27,7 @@ def event(notice: Notice, record: Mapping[str, Any], hand_off: str = "") -> dict
         "client": "usage-streams",
         "payload": {
             "summary": clip(notice.title, limits.PAGERDUTY_SUMMARY.most),
-            "source": clip(plain(record.get("scope") or record.get("tenant_id") or "usage-streams"), LONG),
+            "source": clip(plain(record.get("scope") or "") or "usage-streams", LONG),
             "severity": SEVERITIES.get(notice.severity, "warning"),
             "component": clip(plain(record.get("budget_id") or ""), LONG),
             "group": clip(plain(record.get("owner") or ""), LONG),

@@ -35,7 +35,7 @@ class Asked(NamedTuple):
 def plan(
     record: Mapping[str, Any], place: Place, asked: Asked, book: Book, flying: Collection[str], now: int
 ) -> list[Delivery]:
-    """Records to append to usage.deliveries, in their order; none when it was seen before.
+    """Records to append to usage.deliveries, what is owed before what it overtakes; none when it was seen before.
 
     flying: ids of deliveries that are being posted at this moment
     """
@@ -65,14 +65,14 @@ class _Plan(NamedTuple):
             why = "older than a day when it was read"
         for one, endpoints in route(self.record, self.asked.routes):
             for endpoint in (e for e in endpoints if e in self.asked.endpoints):
-                fresh = self._fresh(one, endpoint)
+                fresh = self._fresh(one, endpoint, self._arrived(endpoint))
                 if self.book.knows(fresh.delivery_id):
-                    continue
-                if why:
+                    yield from self._overtaken(endpoint)  # a kill may have come between the two
+                elif why:
                     yield fresh.now(self.now, status="suppressed", error=why)
-                    continue
-                yield from self._overtaken(endpoint)
-                yield fresh.now(self.now, status="sending", next_at=self._when(one, fresh))
+                else:
+                    yield fresh.now(self.now, status="sending", next_at=self._when(one, fresh))
+                    yield from self._overtaken(endpoint)
 
     def _closing(self) -> Iterator[Delivery]:
         alert, state = str(self.record["alert_id"]), str(self.record["state"])
@@ -80,16 +80,12 @@ class _Plan(NamedTuple):
         for endpoint in self.book.concerned(alert):
             one, known = leads.get(endpoint), self.asked.endpoints.get(endpoint)
             older = self.book.owed(alert, endpoint)
-            arrived = (alert, endpoint) in self.book.told or any(
-                d.may_have_arrived or d.delivery_id in self.flying for d in older
-            )
-            fresh = self._fresh(one, endpoint)
-            if self.book.knows(fresh.delivery_id):
-                continue
+            arrived = self._arrived(endpoint)
+            fresh = self._fresh(one, endpoint, arrived)
             every = known is not None and TRAITS[known.kind].every
-            yield from self._overtaken(endpoint)
-            if not arrived and not (every and older):
-                continue  # over before anybody heard of it
+            if self.book.knows(fresh.delivery_id) or (not arrived and not (every and older)):
+                yield from self._overtaken(endpoint)  # over before anybody heard of it
+                continue
             if one is None or known is None:
                 why = "no route leads there any more"
             elif state == "resolved" and not one.resolved:
@@ -98,9 +94,18 @@ class _Plan(NamedTuple):
                 continue
             else:
                 yield fresh.now(self.now, status="sending", next_at=self._when(one, fresh))
+                yield from self._overtaken(endpoint)
                 continue
+            yield from self._overtaken(endpoint)
             if state == "resolved":  # so that whoever folds this knows that it is over
                 yield fresh.now(self.now, status="suppressed", error=why)
+
+    def _arrived(self, endpoint: str) -> bool:
+        """Whether somebody there may know of the alert."""
+        alert = str(self.record["alert_id"])
+        return (alert, endpoint) in self.book.told or any(
+            d.may_have_arrived or d.delivery_id in self.flying for d in self.book.owed(alert, endpoint)
+        )
 
     def _overtaken(self, endpoint: str) -> Iterator[Delivery]:
         known, revision = self.asked.endpoints.get(endpoint), int(self.record["revision"])
@@ -108,7 +113,7 @@ class _Plan(NamedTuple):
             return
         for one in self.book.owed(str(self.record["alert_id"]), endpoint):
             if one.delivery_id not in self.flying and one.revision < revision:
-                yield one.now(self.now, status="suppressed", error=f"overtaken by revision {revision}")
+                yield one.now(self.now, status="suppressed", stands=False, error=f"overtaken by revision {revision}")
 
     def _when(self, one: Route, fresh: Delivery) -> int:
         """At once what concerns what was told already; what is new waits for its group, as long as the first of that does."""
@@ -120,7 +125,7 @@ class _Plan(NamedTuple):
         waiting = self.book.waiting(fresh.endpoint, fresh.group)
         return waiting if waiting is not None else self.now + one.group_wait
 
-    def _fresh(self, one: Route | None, endpoint: str) -> Delivery:
+    def _fresh(self, one: Route | None, endpoint: str, heard: bool) -> Delivery:
         record = self.record
         alert, revision = str(record["alert_id"]), int(record["revision"])
         values = {**record, **(record.get("dimensions") or {})}
@@ -140,4 +145,5 @@ class _Plan(NamedTuple):
             version=self.asked.versions.get(endpoint, ""),
             facts=facts_of(record),
             dimensions=dict(record.get("dimensions") or {}),
+            heard=heard,
         )

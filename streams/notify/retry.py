@@ -62,8 +62,9 @@ def next_attempt(first: int, attempt: int, now: int, jitter: float, retry_after:
     if attempt >= len(SCHEDULE) or now >= last:
         return None
     pause = SCHEDULE[attempt] - SCHEDULE[attempt - 1]
-    early = int(pause * JITTER * jitter)
-    wanted = max(first + SCHEDULE[attempt] - early, now + min(pause, 5 * MINUTE) - early)  # late ones do not crowd
+    early = 1 - JITTER * jitter
+    planned = first + SCHEDULE[attempt - 1] + int(pause * early)
+    wanted = max(planned, now + int(min(pause, 5 * MINUTE) * early))  # late ones do not crowd
     if retry_after is not None:
         wanted = max(wanted, now + int(retry_after * SECOND))
         return wanted if wanted <= last else None

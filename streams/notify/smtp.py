@@ -33,6 +33,8 @@ async def hand_over(web: Web, server: Server, mail: EmailMessage) -> Answer:
             return await _hand_over(web, server, mail)
     except TimeoutError:
         return Answer(None, f"no answer within {web.whole_seconds:g} s")
+    except Exception as error:  # such as a password that no login can hold: its message would hold it
+        return Answer(None, said_of(error))
 
 
 async def _hand_over(web: Web, server: Server, mail: EmailMessage) -> Answer:

@@ -53,6 +53,8 @@ class Web:
                 return await self._post(where, body, headers, in_clear)
         except TimeoutError:
             return Reply(Answer(None, f"no answer within {self.whole_seconds:g} s"))
+        except Exception as error:  # such as a token that no header can hold: its message would hold the token
+            return Reply(Answer(None, said_of(error)))
 
     async def _post(self, where: httpx2.URL, body: bytes, headers: Mapping[str, str], in_clear: bool) -> Reply:
         port = where.port or (443 if where.scheme == "https" else 80)

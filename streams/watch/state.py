@@ -9,7 +9,6 @@ at with the next messages, in the same order by whoever reads them; it stands in
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -20,24 +19,22 @@ from streams.watch.alerts import Cause
 from streams.watch.apart import Apart, look_apart, price_changes
 from streams.watch.budget_record import budget_record
 from streams.watch.commands import Acknowledge, AnyCommand, Commands, Decide, EndSilence, Revoke, ms_of
-from streams.watch.conditions import Condition, Stretch
-from streams.watch.contributors import Contributor, top
+from streams.watch.conditions import Condition
 from streams.watch.exceptions import exception_field, extra_of, uses
-from streams.watch.forecast import outlook
-from streams.watch.forecast import record as forecast_record
 from streams.watch.judge import needs_last_period, verdict_of
 from streams.watch.kept import Scoped, Tracks
 from streams.watch.look import Decisions, has_record, look
 from streams.watch.machine import Transition, Why, acknowledge, close
-from streams.watch.periods import period_of
 from streams.watch.raised import Ack
+from streams.watch.readings import contributors, forecast, last_period
 from streams.watch.scopes import dimensions_of, rule_of
-from streams.watch.tracks import NEVER, Track, add, advance, causes_of, days, due, is_empty, past, stretches
+from streams.watch.tracks import NEVER, Track, add, advance, due, is_empty, past, stretches
 from streams.watch.watched import PERIOD, Watched
-from streams.watch.windows import Delta, Sums
+from streams.watch.windows import Delta
 
 STEP = 2_000  # scopes that one message looks at beyond those that it touches: 0.1 s
 UNTOLD = ("stamp", "sources", "as_of")  # of a record: they move although nothing else does
+SLIDING = (*UNTOLD, "period_start", "period_end")  # the same where the window is a rolling one
 Record = dict[str, Any]
 
 
@@ -176,7 +173,7 @@ class WatchState:
     def command(self, offset: int, command: AnyCommand, cause: Cause) -> Effects:
         """What somebody did, from that offset of usage.commands; once, however often it comes."""
         head = self.head
-        if not head.commands.take(offset, command):
+        if not head.commands.take(offset, command, head.clock):
             return Effects()
         if isinstance(command, Acknowledge):
             return self._acknowledge(command, cause)
@@ -212,7 +209,7 @@ class WatchState:
 
     def _acknowledged(self, known: Watched, key: str, scoped: Scoped, change: Transition, cause: Cause) -> Record:
         sums = stretches(known, scoped.track, scoped.clock)[PERIOD].sums
-        causes = _contributors(known, scoped.track, PERIOD, scoped.clock)
+        causes = contributors(known, scoped.track, PERIOD, scoped.clock)
         return alert_record(self.decided.about(known, key), change, cause, None, sums, causes)
 
     def _apart(self, cause: Cause, why: Why) -> list[Record]:
@@ -279,8 +276,8 @@ class WatchState:
             scoped.raised,
             scoped.enforced,
             held,
-            [*past(known, track, touched, clock), *_last_period(known, scoped, held, touched)],
-            lambda name: _contributors(known, track, name, clock),
+            [*past(known, track, touched, clock), *last_period(known, scoped, held, touched)],
+            lambda name: contributors(known, track, name, clock),
             cause,
             why,
             max(before - newest, 0) if newest else 0,
@@ -338,7 +335,7 @@ class WatchState:
             record = self._budget(key, known, scoped, stamp)
             if record is None:
                 continue
-            figures = figures_of(record)
+            figures = figures_of(record, SLIDING if known.window(PERIOD).kind == "rolling" else UNTOLD)
             found.pop(key, None)
             if again or figures != scoped.told:
                 scoped.told = figures
@@ -359,15 +356,15 @@ class WatchState:
         if in_force and standing.limit is not None:
             exception = exception_field(uses(in_force, used, standing.limit - extra))
         parent = next(self.decided.parents(known, key), None)
-        forecast = _forecast(known, scoped.track, held[PERIOD], standing.limit, clock)
+        outlook = forecast(known, scoped.track, held[PERIOD], standing.limit, clock)
         return budget_record(
-            known, key, held, standing, clock, extra, stamp, self.head.applied, parent, exception, forecast
+            known, key, held, standing, clock, extra, stamp, self.head.applied, parent, exception, outlook
         )
 
 
-def figures_of(record: Record) -> int:
+def figures_of(record: Record, untold: Sequence[str]) -> int:
     """Checksum of what a record says, whenever it is said; never 0."""
-    return zlib.crc32(msgspec.json.encode({k: v for k, v in record.items() if k not in UNTOLD})) or 1
+    return zlib.crc32(msgspec.json.encode({k: v for k, v in record.items() if k not in untold})) or 1
 
 
 def _limited(known: Watched) -> str:
@@ -380,28 +377,3 @@ def _by_scope(deltas: Iterable[Delta]) -> dict[str, list[Delta]]:
     for delta in deltas:
         found.setdefault(delta.scope, []).append(delta)
     return found
-
-
-def _contributors(known: Watched, track: Track, name: str, clock: int) -> list[Contributor]:
-    start = stretches(known, track, clock)[name].start
-    return top(causes_of(known, track, name, start), known.scope.contributors)
-
-
-def _last_period(known: Watched, scoped: Scoped, held: Mapping[str, Stretch], touched: set[int]) -> list[Stretch]:
-    """The period that ended last, for whoever judges whole ones: only where the scope was known before it began."""
-    calendar = known.windows[0].calendar
-    if calendar is None or not needs_last_period(known):
-        return []
-    start, end = period_of(calendar, held[PERIOD].start - 1)
-    if start in touched or scoped.since > start:
-        return []
-    part = scoped.track.periods.get(start)
-    return [Stretch(start, end, part.sums if part else Sums())]
-
-
-def _forecast(known: Watched, track: Track, period: Stretch, limit: Decimal | None, clock: int) -> Record | None:
-    if known.days is None or known.budget is None or not track.days:
-        return None
-    used = period.sums.value(known.budget.unit)
-    found = outlook(list(days(track).items()), period.start, period.end, used, limit, clock)
-    return None if found is None else forecast_record(found)

@@ -8,14 +8,18 @@ import time
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.policy import default
+from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from streams.catalog.routes import Endpoint
 from streams.notify.address import look_up
-from streams.notify.channels import Letter, Ports, send
-from streams.notify.delivery import Delivery, facts_of
+from streams.notify.channels import Letter, Ports, payload, send
+from streams.notify.delivery import Delivery, encode, facts_of
 from streams.notify.retry import Answer
 from streams.notify.web import Web
 from tests.support.notifying import alert
@@ -24,6 +28,7 @@ from tests.support.sinks import OK, MailSink, Seen, Sink, certificate, http_sink
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLjMs"  # made up
 OTHER = "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"  # made up
 SLACK_OK = status(200, b'{"ok": true, "channel": "C1", "ts": "17.1"}')
+VERIFY = ssl.create_default_context()  # reading what the system trusts takes a while, so once
 HTTP_KINDS = ("slack_webhook", "slack_bot", "webhook", "pagerduty", "alertmanager", "teams")
 
 
@@ -31,10 +36,10 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
-def letter(endpoint: str = "e", told: str | None = None, **other: object) -> Letter:
-    record = alert(**other)  # type: ignore[arg-type]
+def letter(told: str | None = None, **other: Any) -> Letter:
+    record = alert(**other)
     one = Delivery(
-        delivery_id="d" * 32, alert_id=record["alert_id"], revision=record["revision"], endpoint=endpoint, route="r", group="g",
+        delivery_id="d" * 32, alert_id=record["alert_id"], revision=record["revision"], endpoint="e", route="r", group="g",
         partition=0, offset=0, status="sending", at=now_ms(), queued_at=now_ms(), facts=facts_of(record),
     )  # fmt: skip
     return Letter(one, record, told=told)
@@ -56,12 +61,11 @@ def endpoint(kind: str, url: str, monkeypatch: pytest.MonkeyPatch, **other: obje
 
 
 def ports(verify: ssl.SSLContext | None = None, seconds: float = 25.0, private: bool = True) -> Ports:
-    more = {} if verify is None else {"verify": verify}
 
     async def publish(topic: str, key: bytes, value: bytes) -> int | None:
         return 7
 
-    return Ports(Web(private, now_ms, look_up, whole_seconds=seconds, **more), publish)
+    return Ports(Web(private, now_ms, look_up, verify or VERIFY, seconds), publish)
 
 
 async def once(kind: str, sink: Sink, monkeypatch: pytest.MonkeyPatch, way: Ports | None = None) -> Answer:
@@ -205,7 +209,7 @@ async def test_a_name_that_changes_its_address_is_reached_at_the_one_that_was_ju
         return ["192.0.2.1"] if len(asked) > 1 else ["127.0.0.1"]
 
     async with http_sink() as sink:
-        way = Ports(Web(True, now_ms, rebinds), ports().publish)
+        way = Ports(Web(True, now_ms, rebinds, VERIFY), ports().publish)
         answer = await send(
             endpoint("webhook", f"http://rebind.example:{sink.port}/", monkeypatch), [letter()], way, now_ms()
         )
@@ -218,7 +222,7 @@ async def test_a_name_with_one_address_inside_is_refused_whole(monkeypatch: pyte
     async def both(host: str, port: int) -> list[str]:
         return ["93.184.216.34", "10.0.0.7"]
 
-    way = Ports(Web(False, now_ms, both), ports().publish)
+    way = Ports(Web(False, now_ms, both, VERIFY), ports().publish)
     answer = await send(endpoint("webhook", "https://two.example/", monkeypatch), [letter()], way, now_ms())
 
     assert "10.0.0.7, inside the network" in (answer.error or "")
@@ -229,7 +233,7 @@ async def test_a_secret_never_travels_in_the_clear_outside(kind: str, monkeypatc
     async def outside(host: str, port: int) -> list[str]:
         return ["93.184.216.34"]
 
-    way = Ports(Web(False, now_ms, outside), ports().publish)
+    way = Ports(Web(False, now_ms, outside, VERIFY), ports().publish)
     answer = await send(endpoint(kind, "http://outside.example/", monkeypatch), [letter()], way, now_ms())
 
     assert "use https" in (answer.error or "")
@@ -299,7 +303,12 @@ async def test_a_slack_message_is_changed_in_place_or_said_anew_when_it_is_lost(
 async def test_pagerduty_and_alertmanager_get_what_makes_a_repeat_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     async with http_sink(status(202, b"{}")) as sink:
         one = endpoint("pagerduty", sink.url(), monkeypatch)
-        for record in ({}, {"revision": 2, "state": "acknowledged"}, {"revision": 3, "state": "resolved"}):
+        records: list[dict[str, Any]] = [
+            {},
+            {"revision": 2, "state": "acknowledged"},
+            {"revision": 3, "state": "resolved"},
+        ]
+        for record in records:
             assert (await send(one, [letter(**record)], ports(), now_ms())).taken
         manager = endpoint("alertmanager", sink.url(), monkeypatch)
         await send(manager, [letter(), letter(revision=2, state="resolved")], ports(), now_ms())
@@ -464,6 +473,60 @@ async def test_a_topic_gets_the_same_typed_event() -> None:
     [(topic, key, value)] = told
     assert (topic, key, json.loads(value)["type"]) == ("usage.notifications", b"a1", "budget.threshold.crossed")
     assert answer.taken
+
+
+ODD = st.text(st.characters(codec="utf-8", exclude_characters="\x00\n\r"), min_size=8, max_size=40).filter(
+    lambda text: text == text.strip() and len(set(text)) > 5
+)
+
+
+@pytest.mark.parametrize(
+    "kind", ["slack_webhook", "slack_bot", "webhook", "pagerduty", "alertmanager", "teams", "email"]
+)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(secret=ODD)
+def test_no_secret_is_in_an_answer_a_record_or_a_log_even_if_the_other_side_repeats_it(
+    kind: str,
+    secret: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    caplog.clear()
+    capsys.readouterr()
+
+    def echoes(seen: Seen) -> bytes:
+        said = json.dumps({"ok": False, "error": secret}).encode() + seen.body
+        return b"HTTP/1.1 403 " + quote(secret).encode() + b"\r\nContent-Length: %d\r\n\r\n" % len(said) + said
+
+    async def story() -> tuple[Answer, list[bytes]]:
+        async with http_sink(echoes) as sink, smtp_sink(login=True) as mails:
+            mails.answers["AUTH"] = f"535 {secret}"
+            monkeypatch.setenv("THE_SECRET", secret)
+            if kind == "email":
+                one = mail_endpoint(mails, user="usage", secrets="env:THE_SECRET")
+            else:
+                one = endpoint(
+                    kind, sink.url(f"/{quote(secret)}" if kind in ("slack_webhook", "teams") else "/"), monkeypatch
+                )
+                monkeypatch.setenv("THE_SECRET", secret)
+            shown = payload(one, [letter()], "", now_ms())
+            answer = await send(one, [letter()], ports(), now_ms())
+            record = letter().delivery.now(
+                1, status="failed", code=answer.code, error=answer.error, answer=answer.reference
+            )
+            return answer, [json.dumps(shown, ensure_ascii=False).encode(), encode(record)]
+
+    answer, texts = asyncio.run(story())
+
+    captured = capsys.readouterr()
+    logged = "".join(f"{r.getMessage()} {r.args}" for r in caplog.records) + captured.out + captured.err
+    assert not answer.taken
+    for form in {secret, quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}:
+        assert form not in logged
+        assert form not in (answer.error or "")
+        assert not [text for text in texts if form.encode() in text]
 
 
 def test_the_client_logs_nothing_even_when_everything_else_does(caplog: pytest.LogCaptureFixture) -> None:

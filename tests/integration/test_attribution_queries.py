@@ -26,6 +26,7 @@ EACH = Decimal("0.000325")  # 100 x 0.00000125 + 20 x 0.00001
 SPAN = {"start": "2027-01-01 00:00:00", "end": "2027-02-01 00:00:00"}
 SLICES: dict[str, object] = {"minutes": 60, "providers": [], "tenants": [], "accounts": [], "regions": []}
 OF_ALERTS: dict[str, object] = {"tenant": "acme", "where": ["team=a"], "top": 5, "rule": "", "scope": ""}
+DIGEST: dict[str, object] = {"each": ["team"], "middle": "2027-01-15 00:00:00", "names": ["team"], "values": ["a"]}
 DAYS: dict[str, object] = {"by": ["team"], "zone": "UTC", "open_ms": 0}
 EVENTS: list[dict[str, Any]] = [
     {
@@ -172,4 +173,4 @@ def test_the_events_behind_an_alert_are_those_of_its_scope_the_dearest_first(sto
 
 @pytest.mark.parametrize("name", names())
 def test_every_named_question_runs(client: Client, name: str) -> None:
-    run_query(client, name, SPAN | {"key": "region_group"} | SLICES | OF_ALERTS | DAYS)
+    run_query(client, name, SPAN | {"key": "region_group"} | SLICES | OF_ALERTS | DIGEST | DAYS)

@@ -25,6 +25,7 @@ from streams.kafka.ports import append_surely
 from streams.resources import catalog_folder
 from streams.settings import Settings
 from streams.warehouse.client import connect
+from streams.watch.freshness import beat_key, beat_record
 from tests.support.stored import forget, store
 from tests.unit.cli.test_budgets import record
 
@@ -171,7 +172,8 @@ def budget_states(settings: Settings) -> Iterator[None]:
             await append_surely(log, None if body is None else json.dumps(body).encode(), [], key=scope.encode())
         await kafka.close()
 
-    asyncio.run(write((full["scope"], full), (half["scope"], half)))
+    beat = (beat_key(0).decode(), json.loads(beat_record(0, 1, 2)))  # no scope
+    asyncio.run(write((full["scope"], full), (half["scope"], half), beat))
     yield
     asyncio.run(write((full["scope"], None), (half["scope"], None)))
 
@@ -191,7 +193,7 @@ def test_budgets_are_listed_the_fullest_first_and_shown_with_their_parents(setti
 @pytest.mark.usefixtures("stored", "budget_states")
 def test_the_commands_of_the_readme_work(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [section] = re.findall(r"^## What should a limit be\?\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
-    [block] = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    block = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[0]  # the next one is about backtest
     monkeypatch.chdir(tmp_path)
     commands = [shlex.split(line, comments=True)[1:] for line in block.splitlines() if "budgets" in line]
 

@@ -20,7 +20,10 @@ def test_the_demo_ends_with_no_difference_and_stops_its_stack(tmp_path: Path) ->
     report = json.loads(done.stdout.splitlines()[-1])
     assert report["differences"] == []
     assert report["conservation"]["difference"] == 0
-    assert report["conservation"]["rated"] == 31_397
+    ran = report["runaway"]
+    assert report["conservation"]["rated"] == 31_397 + ran["requests"]
+    assert ran["requests"] >= ran["crossing"] == 25  # 25 requests of 0.2025 USD reach the limit of 5
+    assert "check says stop" in done.stderr
     assert "kill -9" in done.stderr
     figures = {f["what"]: f["actual"] for f in report["figures"]}
     assert figures["without a price"] == 0  # the last of two lines of that name: after the price came

@@ -44,7 +44,7 @@ def test_the_make_commands_are_targets() -> None:
 
 
 def test_the_first_event_works_as_it_is_written(home: Path) -> None:
-    script, looks, corrections, people, *_ = [b for b in blocks("sh") if "usage-streams" in b]
+    script, looks, asked, corrections, people, *_ = [b for b in blocks("sh") if "usage-streams" in b]
     up_to_status, rest = script.split("usage-streams status", 1)
     assert rest.rstrip().endswith("usage-streams down")
 
@@ -73,6 +73,10 @@ def test_the_first_event_works_as_it_is_written(home: Path) -> None:
         assert looked.returncode in (0, 1), f"{command}: {looked.stdout}{looked.stderr}"  # 1: lint has findings
         assert "Traceback" not in looked.stderr
     assert "gpt-5-mini" in shell(looks.splitlines()[0], home).stdout
+    for command in asked.replace("http://127.0.0.1:8686", stack["api_url"]).splitlines():
+        told = shell(command, home)
+        assert told.returncode in (0, 1), f"{command}: {told.stdout}{told.stderr}"  # 1: not everything may be spent
+        assert "Traceback" not in told.stderr
     prices = home / "my-catalog" / "prices.toml"
     prices.write_text(prices.read_text().replace('unit_price = "0.00000025"', 'unit_price = "0.0000005"'))
     theirs = {"2026-11-01": "2020-01-01", "2026-12-01": "2100-01-01", "gpt-5.2": "gpt-5-mini", "run_id=": "session_id="}
@@ -92,5 +96,5 @@ def test_the_first_event_works_as_it_is_written(home: Path) -> None:
     assert second.returncode == 0, second.stdout + second.stderr
     assert "stored 2; difference 0" in second.stdout
     assert "search" in second.stdout
-    assert '"verdict": "allow"' in second.stdout
+    assert '"verdict":"allow"' in second.stdout
     assert second.stdout.rstrip().endswith("stopped")

@@ -109,8 +109,8 @@ class Process:
 
     async def _send(self, endpoint: Endpoint, letters: list[Letter], ports: Ports, now: int) -> Answer:
         self.world.posts.append((now, endpoint.id, letters))
-        answer = self.world.script.get(endpoint.id, lambda letters: Answer(200))
-        return answer(letters)
+        script = self.world.script.get(endpoint.id)
+        return script(letters) if script else Answer(200)
 
     async def _look(self) -> None:
         self.dispatcher.asked = asked_of(self.world.catalog)

@@ -72,7 +72,8 @@ def _side(bucket: str) -> str | None:
 
 def at_of(event: Row) -> int:
     """Event time in ms."""
-    return round(event["event_time"].timestamp() * 1000)
+    found: int = round(event["event_time"].timestamp() * 1000)
+    return found
 
 
 def _is_retry(event: Row) -> bool:
@@ -130,7 +131,8 @@ def value_of(event: Row, name: str) -> str | None:
     """A dimension's value."""
     if name.startswith("attributes."):
         return next((a["value"] for a in event["attributes"] if f"attributes.{a['key']}" == name), None)
-    return event[name]
+    found: str | None = event[name]
+    return found
 
 
 def is_in(event: Row, scope: Scope) -> bool:

@@ -144,6 +144,7 @@ def contents(log: MemoryLog, *names: str) -> dict[Id, str]:
 class Watching(Gated):
     @initialize(part=st.sampled_from([1, 400, 100_000]), sweep=st.sampled_from([0, 200, 5_000]), step=st.integers(1, 3))
     def begin(self, part: int, sweep: int, step: int) -> None:
+        self.limits = state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP
         state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP = part, sweep, step
         self.folder = tempfile.TemporaryDirectory()
         self.loop = asyncio.new_event_loop()
@@ -291,6 +292,7 @@ class Watching(Gated):
         finally:
             if hasattr(self, "folder"):
                 self.folder.cleanup()
+                state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP = self.limits
 
     def settle(self) -> None:
         owner = WatchOwner(self, calm=True, is_elsewhere=len(self.alerts.messages) % 2 == 0)

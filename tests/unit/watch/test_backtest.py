@@ -20,6 +20,7 @@ from streams.pipeline.ledger import read_frame
 from streams.pipeline.totals import totals
 from streams.watch.alerts import Cause
 from streams.watch.backtest import TICK_MS, Backtest, NoRule, columns_of, known_rule, only, replay, warm_from
+from streams.watch.kept import MemoryTracks
 from streams.watch.noise import Episode, Report, Seen
 from streams.watch.scopes import key_of
 from streams.watch.state import WatchState
@@ -84,7 +85,7 @@ def frame(*events: dict[str, Any], tenant: str = "acme") -> pl.DataFrame:
 def live(rule: str, rows: pl.DataFrame, start: int, end: int) -> list[tuple[str, str, str, int]]:
     """What the watch says: a message for each slice in which something came, a tick each ten seconds; all of the catalog."""
     catalog = only(CATALOG, rule)
-    state, known, found = WatchState(), known_rule(catalog, rule), list[tuple[str, str, str, int]]()
+    state, known, found = WatchState(MemoryTracks()), known_rule(catalog, rule), list[tuple[str, str, str, int]]()
     state.adopt(1, catalog)
     grain = min(known.scope.slice_ms, MINUTE)
     at = pl.col("event_time").dt.epoch("ms")

@@ -215,6 +215,7 @@ def test_the_record_says_where_a_scope_stands() -> None:
         "used": "45.5", "limit": "50", "base_limit": "40", "headroom": "4.5", "percent": "91.0", "limits": {}, "used_by": {},
         "binding": "limit", "verdict": "warn", "would_be": "warn", "step": "stop", "stop_reason": "limit",
         "fail": "open", "stale_after_ms": 60_000, "text": "Ask Ann.", "parent": "org|tenant_id=acme", "exception": {"id": "e"},
+        "period": "calendar",
         "forecast": None, "measures": {"retries": 3, "latency_ms": {"p50": 101, "p95": 101, "p99": 101}},
         "events": 9, "unpriced_events": 2, "unpriced_tokens": 8, "foreign_events": 1,
         "period_start": "2026-11-01T00:00:00.000Z", "period_end": "2026-12-01T00:00:00.000Z",

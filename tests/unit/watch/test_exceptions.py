@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.catalog.alerting import Rule
@@ -143,6 +143,7 @@ def test_without_an_exception_there_is_no_field() -> None:
     assert exception_field([]) is None
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.decimals("0.01", 100, places=2), max_size=5),
     st.decimals(0, 500, places=2),

@@ -214,7 +214,7 @@ def test_a_correction_that_comes_before_what_it_corrects_counts_and_after_everyt
         back = at(known, 0, "-1", events=-1)
         track, clock = run(known, [back, at(known, 1, "1")])
         [found] = stretches(known, track, clock).values()
-        assert (found.sums.cost, found.sums.events) == (0, 0)
+        assert (found.sums.cost, found.sums.events) == (Decimal(0), 0)
 
         long_after = clock + 20 * DAY_MS
         advance(known, track, long_after)
@@ -306,9 +306,9 @@ def test_a_run_that_calls_thousands_of_tools_stays_small_and_still_shows_its_loo
         clock = START + n + 1
         add(RUN, track, at(RUN, n, extras=extras), clock)
 
-    extras = stretches(RUN, track, clock)["period"].sums.extras
-    assert extras["tool:t:loop"] == 300
-    assert len(extras) <= 1_001
+    counted = stretches(RUN, track, clock)["period"].sums.extras
+    assert counted["tool:t:loop"] == 300
+    assert len(counted) <= 1_001
 
 
 def test_money_of_another_currency_is_counted_beside_never_added() -> None:
@@ -318,7 +318,7 @@ def test_money_of_another_currency_is_counted_beside_never_added() -> None:
 
     sums = stretches(HOUR, track, clock)["period"].sums
 
-    assert (sums.cost, sums.foreign, sums.events, sums.unpriced) == (2, 1, 3, 1)
+    assert (sums.cost, sums.foreign, sums.events, sums.unpriced) == (Decimal(2), 1, 3, 1)
 
 
 def test_a_conversation_is_a_life_of_a_budget() -> None:

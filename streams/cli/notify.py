@@ -1,0 +1,258 @@
+"""`usage-streams notify ...`: who is told, what was delivered, a test, a preview, and delivering again."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+from streams.catalog.models import Catalog
+from streams.catalog.routes import Endpoint
+from streams.cli.deliveries import again, history, latest, row_of, show, wanted
+from streams.cli.running import find_settings, user
+from streams.kafka import topics
+from streams.kafka.catalog_log import CatalogLog
+from streams.kafka.client import KafkaClient
+from streams.kafka.ports import append_surely
+from streams.notify.channels import Letter, payload, send
+from streams.notify.delivery import Delivery, delivery_id, encode, facts_of
+from streams.notify.instants import rfc3339
+from streams.settings import Settings
+
+T = TypeVar("T")
+DATA = typer.Option(None, help="Folder of the stack.")
+BOOTSTRAP = typer.Option(None, help="Kafka, host:port.")
+JSON = typer.Option(False, "--json", help="JSON for machines.")
+
+
+def example(endpoint: str, at: int) -> dict[str, Any]:
+    """An alert that nobody needs to worry about, marked as a test wherever it is shown."""
+    name = f"test-{endpoint}-{at}"
+    return {
+        "alert_id": name, "revision": 1, "state": "firing", "reason": "crossed", "kind": "budget", "tenant_id": "test",
+        "budget_id": "notify-test", "scope": "notify-test|tenant_id=test", "dimensions": {"team": "test"}, "severity": "info",
+        "threshold": "0.8", "value": "41.5", "limit": "50", "percent": "83.0", "unit": "cost", "currency": "USD",
+        "owner": user(), "accountable": user(), "window": {"name": "period", "kind": "calendar", "size": "day", "zone": "UTC"},
+        "occurred_at": rfc3339(at), "detected_at": rfc3339(at), "since": rfc3339(at), "test": True,
+        "contributors": [{"dimension": "model", "value": "example", "amount": "30.25", "share": "0.73"}],
+        "query": "usage-streams query deliveries", "link": f"/v1/alerts/{name}", "deduplication_key": name,
+        "summary": f"This is a test of endpoint {endpoint}, sent by {user()} with `usage-streams notify test`.",
+    }  # fmt: skip
+
+
+def letter_of(record: dict[str, Any], endpoint: Endpoint, at: int, place: tuple[int, int] = (-1, -1)) -> Letter:
+    """A delivery of a record that no log knows."""
+    one = Delivery(
+        delivery_id=delivery_id(record["alert_id"], record["revision"], endpoint.id),
+        alert_id=record["alert_id"],
+        revision=record["revision"],
+        endpoint=endpoint.id,
+        route="",
+        group="",
+        partition=place[0],
+        offset=place[1],
+        status="sending",
+        at=at,
+        queued_at=at,
+        facts=facts_of(record),
+    )
+    return Letter(one, record)
+
+
+async def published(kafka: KafkaClient) -> Catalog:
+    """The newest catalog."""
+    log = CatalogLog(kafka.log(topics.CATALOG, 0))
+    found = log.catalog(await log.refresh())
+    if found is None:
+        raise typer.BadParameter("no catalog is published; `usage-streams apply` publishes one")
+    return found
+
+
+def endpoint_in(catalog: Catalog, name: str) -> Endpoint:
+    """The endpoint of that name."""
+    known = {e.id: e for e in catalog.endpoints}
+    if name not in known:
+        hint = f"take one of {', '.join(known)}" if known else "the catalog has none; write [[endpoints]]"
+        raise typer.BadParameter(f"endpoint {name}: unknown; {hint}")
+    return known[name]
+
+
+async def find_alert(kafka: KafkaClient, alert_id: str) -> tuple[dict[str, Any], tuple[int, int]]:
+    """The newest revision of an alert, and where it stands."""
+    best: tuple[dict[str, Any], tuple[int, int]] | None = None
+    for p in await kafka.partitions(topics.ALERTS):
+        log = kafka.log(topics.ALERTS, p)
+        begin, end = await log.bounds()
+        async for message in log.read(begin, end):
+            if alert_id.encode() not in (message.value or b""):
+                continue
+            record = json.loads(message.value or b"{}")
+            if record.get("alert_id") == alert_id and (best is None or record["revision"] >= best[0]["revision"]):
+                best = record, (p, message.offset)
+    if best is None:
+        raise typer.BadParameter(
+            f"alert {alert_id}: is not on usage.alerts; `usage-streams tail alerts` shows those there are"
+        )
+    return best
+
+
+def with_kafka(settings: Settings, work: Callable[[KafkaClient], Awaitable[T]]) -> T:
+    """Run it with a client that is closed afterwards."""
+
+    async def inner() -> T:
+        kafka = KafkaClient(settings.bootstrap)
+        try:
+            await kafka.producer()  # says in one line when no broker answers
+            return await work(kafka)
+        finally:
+            await kafka.close()
+
+    return asyncio.run(inner())
+
+
+def register(app: typer.Typer) -> None:
+    """Mount the verbs."""
+    notify = typer.Typer(no_args_is_help=True, help="Who is told of alerts, and what was delivered.")
+    app.add_typer(notify, name="notify")
+    _register_looks(notify)
+    _register_deliveries(notify)
+
+
+def _register_looks(notify: typer.Typer) -> None:
+    @notify.command("list")
+    def listed(as_json: bool = JSON, data: Path | None = DATA, bootstrap: str | None = BOOTSTRAP) -> None:
+        """Endpoints, routes and digests of the published catalog. Example: [bold]usage-streams notify list[/bold]"""
+        catalog = with_kafka(find_settings(bootstrap, None, data), published)
+        parts = {name: getattr(catalog, name) for name in ("endpoints", "routes", "digests")}
+        if as_json:
+            typer.echo(
+                json.dumps({name: [one.model_dump(mode="json") for one in found] for name, found in parts.items()})
+            )
+            return
+        for name, found in parts.items():
+            typer.echo(f"{name}: {len(found)}")
+            for one in found:
+                typer.echo(f"  {one.id}: {one.model_dump_json(exclude={'id'}, exclude_defaults=True)}")
+        if not catalog.routes:
+            typer.echo(
+                "no route: alerts are recorded, and nobody is told; write [[routes]] (deploy/catalog/routes.toml)"
+            )
+
+    @notify.command("test")
+    def test(
+        endpoint: str = typer.Argument(help="Its id."),
+        as_json: bool = JSON,
+        data: Path | None = DATA,
+        bootstrap: str | None = BOOTSTRAP,
+    ) -> None:
+        """Send a marked test alert from here and print the answer; exit 1 when it is not taken.
+        Example: [bold]usage-streams notify test on-call[/bold]"""
+        from streams.agents.notify import now_ms, sending
+
+        settings, at = find_settings(bootstrap, None, data), now_ms()
+
+        async def work(kafka: KafkaClient) -> dict[str, Any]:
+            one = endpoint_in(await published(kafka), endpoint)
+            ports = sending(settings, kafka)
+            record = example(one.id, at)
+            answer = await send(one, [letter_of(record, one, at)], ports, at)
+            over = None
+            if answer.taken and one.kind in ("pagerduty", "alertmanager"):  # nobody has to close it by hand
+                done = record | {"revision": 2, "state": "resolved", "reason": "resolved:cleared"}
+                over = await send(one, [letter_of(done, one, at)], ports, at)
+            said = {"endpoint": one.id, "kind": one.kind, "taken": answer.taken, "code": answer.code}
+            said |= {"error": answer.error, "reference": answer.reference}
+            return said | ({"resolved": over.taken} if over else {})
+
+        found = with_kafka(settings, work)
+        if as_json:
+            typer.echo(json.dumps(found))
+        else:
+            code = "" if found["code"] is None else f", code {found['code']}"
+            ended = ", and resolved again" if found.get("resolved") else ""
+            typer.echo(f"{endpoint} ({found['kind']}): {'taken' if found['taken'] else found['error']}{code}{ended}")
+        raise typer.Exit(0 if found["taken"] else 1)
+
+    @notify.command("preview")
+    def preview(
+        alert_id: str = typer.Argument(help="Of an alert on usage.alerts; `example` shows one that is made up."),
+        endpoint: str = typer.Option(..., help="For which endpoint."),
+        data: Path | None = DATA,
+        bootstrap: str | None = BOOTSTRAP,
+    ) -> None:
+        """Print what an endpoint would get for an alert, without secrets; send nothing.
+        Example: [bold]usage-streams notify preview example --endpoint on-call[/bold]"""
+        from streams.agents.notify import now_ms
+
+        settings, at = find_settings(bootstrap, None, data), now_ms()
+
+        async def work(kafka: KafkaClient) -> Any:
+            one = endpoint_in(await published(kafka), endpoint)
+            record, place = (
+                (example(one.id, at), (-1, -1)) if alert_id == "example" else await find_alert(kafka, alert_id)
+            )
+            return payload(one, [letter_of(record, one, at, place)], settings.public_url, at)
+
+        found = with_kafka(settings, work)
+        typer.echo(found if isinstance(found, str) else json.dumps(found, indent=1, ensure_ascii=False))
+
+
+def _register_deliveries(notify: typer.Typer) -> None:
+    @notify.command("deliveries")
+    def deliveries(
+        asked: str = typer.Argument("", help="An alert, or the beginning of a delivery's id; none = all."),
+        failed: bool = typer.Option(False, help="Those whose last attempt failed, or that were given up."),
+        endpoint: str = typer.Option("", help="To one endpoint."),
+        most: int = typer.Option(50, min=1, help="So many, the newest first."),
+        as_json: bool = JSON,
+        data: Path | None = DATA,
+        bootstrap: str | None = BOOTSTRAP,
+    ) -> None:
+        """What was delivered where, and what failed and why. Example: [bold]usage-streams notify deliveries --failed[/bold]"""
+        found = wanted(latest(with_kafka(find_settings(bootstrap, None, data), history)), asked, failed, endpoint)[
+            :most
+        ]
+        if as_json:
+            typer.echo(json.dumps([row_of(one) for one in found]))
+        elif found:
+            show(found)
+        else:
+            typer.echo("no deliveries")
+
+    @notify.command("redeliver")
+    def redeliver(
+        asked: str = typer.Argument("", help="An alert, or the beginning of a delivery's id."),
+        failed: bool = typer.Option(False, help="Everything whose last attempt failed, or that was given up."),
+        endpoint: str = typer.Option("", help="Everything that one endpoint was owed and did not get."),
+        yes: bool = typer.Option(False, "--yes", "-y", help="Do it; without it only what would be done is shown."),
+        as_json: bool = JSON,
+        data: Path | None = DATA,
+        bootstrap: str | None = BOOTSTRAP,
+    ) -> None:
+        """Owe deliveries again, under the ids that they had; the stage notify sends them.
+        Example: [bold]usage-streams notify redeliver --failed --yes[/bold]"""
+        from streams.agents.notify import now_ms
+
+        if not (asked or failed or endpoint):
+            raise typer.BadParameter("nothing is chosen; give an id, --failed or --endpoint")
+
+        async def work(kafka: KafkaClient) -> list[Delivery]:
+            everything = latest(await history(kafka))
+            chosen = wanted(everything, asked, failed or (bool(endpoint) and not asked), endpoint)
+            if yes:
+                log = kafka.log(topics.DELIVERIES, 0)
+                for fresh in again(chosen, everything, now_ms(), user()):
+                    await append_surely(log, encode(fresh), [], key=fresh.delivery_id.encode())
+            return chosen
+
+        found = with_kafka(find_settings(bootstrap, None, data), work)
+        if as_json:
+            typer.echo(json.dumps({"redelivered": yes, "deliveries": [row_of(one) for one in found]}))
+            return
+        if found:
+            show(found)
+        verb = "are owed again" if yes else "would be owed again; add --yes"
+        typer.echo(f"{len(found)} deliveries {verb}", err=not sys.stdout.isatty())
