@@ -47,7 +47,6 @@ class Following:
             follower = Follower(self._kafka, FOLLOWED)
             try:
                 await follower.start()
-                self.view.enforcements.clear()  # all else knows what it has taken; after an error everything is read again
                 self.view.partitions = follower.partitions[topics.BUDGETS]
                 await self._read(follower)
             except (Away, KafkaError, OSError) as error:

@@ -207,7 +207,9 @@ async def test_an_alert_is_shown_as_its_highest_revision_says(doorway: Doorway) 
 
 
 async def test_changes_of_verdicts_are_listed_the_newest_first(doorway: Doorway) -> None:
-    doorway.enforcements(enforcement(1), enforcement(2, "allow"), enforcement(3, team="ads"))
+    doorway.enforcements(
+        enforcement(1), enforcement(2, "allow"), enforcement(3, team="ads"), enforcement(1)
+    )  # a replay
 
     found = (await get(doorway, "/v1/enforcements?scope=" + TEAM)).json()["enforcements"]
 
