@@ -4,7 +4,6 @@ The watch takes a command within a second; `GET` shows what became of it. A toke
 """
 
 import uuid
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
@@ -64,7 +63,7 @@ def routes(door: Door) -> APIRouter:
     @router.post("/v1/silences", status_code=202)
     async def silence(asked: NewSilence, principal: Operator) -> Told:
         """Tell nobody of the alerts that match, for a while; they are recorded all the same."""
-        now = datetime.now(UTC)
+        now = door.now()
         starts = asked.starts or now
         if asked.ends <= starts or asked.ends <= now:
             raise Problem(422, f"ends: {asked.ends.isoformat()} is over, or not after starts; give a later moment")
@@ -73,7 +72,7 @@ def routes(door: Door) -> APIRouter:
         if name in view.commands.silences:
             raise Problem(409, f"silence {name}: is there already; take another id, or none")
         found = Silence(name, starts, asked.ends, asked.reason, match_of(asked.match))
-        return {"silence_id": name, **await send(StartSilence(silence=found, **signed(principal)))}
+        return {"silence_id": name, **await send(StartSilence(silence=found, **signed(door, principal)))}
 
     @router.delete("/v1/silences/{silence_id}", status_code=202)
     async def unsilence(silence_id: str, principal: Operator) -> Told:
@@ -83,7 +82,7 @@ def routes(door: Door) -> APIRouter:
             raise Problem(
                 404, f"silence {silence_id}: nobody asked for it here; one of the catalog is ended by `apply`"
             )
-        return {"silence_id": silence_id, **await send(EndSilence(silence_id=silence_id, **signed(principal)))}
+        return {"silence_id": silence_id, **await send(EndSilence(silence_id=silence_id, **signed(door, principal)))}
 
     @router.post("/v1/annotations", status_code=202)
     async def annotate(asked: NewAnnotation, principal: Operator) -> Told:
@@ -94,10 +93,10 @@ def routes(door: Door) -> APIRouter:
             annotation_id=name,
             type=asked.type,
             text=asked.text,
-            moment=asked.at or datetime.now(UTC),
+            moment=asked.at or door.now(),
             match=match_of(asked.match),
             link=asked.link,
-            **signed(principal),
+            **signed(door, principal),
         )
         return {"annotation_id": name, **await send(command)}
 
@@ -109,15 +108,15 @@ async def acknowledge_as(door: Door, alert_id: str, principal: Principal, by: st
     record = alert_of(door.view, alert_id, principal)
     if record["state"] == "resolved":
         raise Problem(409, f"alert {alert_id}: is resolved; there is nothing to acknowledge")
-    command = Acknowledge(alert_id=alert_id, note=note, scope=record["scope"], **signed(by))
+    command = Acknowledge(alert_id=alert_id, note=note, scope=record["scope"], **signed(door, by))
     return {"alert_id": alert_id, **await door.sender.send(command)}
 
 
-def signed(by: Principal | str) -> Told:
+def signed(door: Door, by: Principal | str) -> Told:
     """The fields that every command has: its id, when, and who asked for it."""
     return {
         "command_id": uuid.uuid4().hex,
-        "at": datetime.now(UTC),
+        "at": door.now(),
         "by": by if isinstance(by, str) else by.name,
     }
 

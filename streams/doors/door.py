@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from fastapi import Request
 
@@ -19,6 +20,10 @@ class Door:
     gate: Gate
     sender: Sender
     links: Links
+
+    def now(self) -> datetime:
+        """By the clock that checks go by."""
+        return datetime.fromtimestamp(self.view.now_ms() / 1000, UTC)
 
     def allows(self, role: Role) -> Callable[[Request], Principal]:
         """A dependency: whoever asks, if the role is theirs."""

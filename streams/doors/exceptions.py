@@ -1,7 +1,6 @@
 """Routes of exceptions: ask for more than a budget allows, decide, revoke. Nothing counts before somebody has approved it."""
 
 import uuid
-from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
@@ -58,7 +57,8 @@ def routes(door: Door) -> APIRouter:
         if tenant is None:
             raise Problem(422, "tenant: is missing; say whose budget it is")
         cover = _budget(door, asked.budget, tenant, dims)
-        if asked.expires <= max(asked.starts or asked.expires.min.replace(tzinfo=UTC), datetime.now(UTC)):
+        now = door.now()
+        if asked.expires <= max(asked.starts or now, now):
             raise Problem(
                 422, f"expires: {asked.expires.isoformat()} is over, or not after starts; give a later moment"
             )
@@ -78,7 +78,7 @@ def routes(door: Door) -> APIRouter:
             expires=asked.expires,
             reason_ends=asked.reason_ends,
             review=asked.review,
-            **signed(principal),
+            **signed(door, principal),
         )
         return {"request_id": name, **await send(command)}
 
@@ -94,7 +94,7 @@ def routes(door: Door) -> APIRouter:
         if case.state != "approved":
             raise Problem(409, f"exception {request_id}: is {case.state}; only one that is approved can be revoked")
         note = said.note if said else ""
-        return await send(Revoke(request_id=request_id, note=note, **signed(principal)))
+        return await send(Revoke(request_id=request_id, note=note, **signed(door, principal)))
 
     return router
 
@@ -106,7 +106,7 @@ async def decide_as(door: Door, request_id: str, principal: Principal, by: str, 
         raise Problem(409, f"exception {request_id}: was {case.state} by {case.decision.approver}; ask for a new one")
     if case.request.by == by != LOOPBACK.name:
         raise Problem(403, f"exception {request_id}: {by} asked for it; somebody else must decide")
-    command = Decide(request_id=request_id, approved=approved, approver=by, note=note, **signed(by))
+    command = Decide(request_id=request_id, approved=approved, approver=by, note=note, **signed(door, by))
     return {"request_id": request_id, **await door.sender.send(command)}
 
 

@@ -21,7 +21,7 @@ from streams.settings import Settings, group_of
 log = structlog.get_logger()
 LOOK_SECONDS = 0.5
 RETRY_SECONDS = 1.0
-SLICE = 50  # records at once, then requests get their turn
+SLICE = 20  # records at once, then requests get their turn
 FORGET_EVERY = 7_200  # looks
 
 
@@ -47,7 +47,6 @@ class Following:
             follower = Follower(self._kafka, FOLLOWED)
             try:
                 await follower.start()
-                self.view.enforcements.clear()  # all else knows what it has taken; after an error everything is read again
                 self.view.partitions = follower.partitions[topics.BUDGETS]
                 await self._read(follower)
             except (Away, KafkaError, OSError) as error:

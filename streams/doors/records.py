@@ -117,7 +117,7 @@ def routes(door: Door) -> APIRouter:
         asked = {name: value for name, value in wanted.items() if value is not None}
         found = [
             record
-            for record in map(DECODE.decode, reversed(view.enforcements))
+            for record in map(DECODE.decode, reversed(view.enforcements.values()))
             if all(record.get(name) == value for name, value in asked.items())
             and principal.sees(record["tenant_id"], dimensions_in(record))
         ]

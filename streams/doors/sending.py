@@ -7,9 +7,10 @@ import structlog
 
 from streams import metrics
 from streams.doors.problems import away
-from streams.kafka.ports import Log, append_surely
+from streams.kafka.commands_log import CommandsLog
+from streams.kafka.ports import Log
 from streams.outside import Away
-from streams.watch.commands import AnyCommand, write_command
+from streams.watch.commands import AnyCommand
 
 log = structlog.get_logger()
 SECONDS = 10.0
@@ -19,14 +20,14 @@ class Sender:
     """Appends to usage.commands, the same bytes until the broker has them."""
 
     def __init__(self, commands: Log, seconds: float = SECONDS) -> None:
-        self._log, self._seconds = commands, seconds
+        self._commands, self._seconds = CommandsLog(commands), seconds
 
     async def send(self, command: AnyCommand) -> dict[str, Any]:
         """What the caller is told. Problem 503 when the broker does not answer in time."""
         kind = str(command.__struct_config__.tag)
         try:
             async with asyncio.timeout(self._seconds):
-                offset = await append_surely(self._log, write_command(command), [])
+                offset = await self._commands.append(command)
         except (TimeoutError, Away) as error:
             log.warning("command is not acknowledged", kind=kind, command=command.command_id, error=str(error))
             raise away(

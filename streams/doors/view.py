@@ -6,7 +6,6 @@ never that nothing was used. Of alerts and enforcements the newest are kept.
 
 import time
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -52,7 +51,7 @@ class View:
         self.sequence = 0  # of the catalog in use; 0: none was published
         self.commands = Commands()
         self.alerts: dict[str, Alert] = {}
-        self.enforcements: deque[bytes] = deque(maxlen=MOST_ENFORCEMENTS)
+        self.enforcements: dict[str, bytes] = {}  # by id: what a replay publishes again is there once
         self.is_full = False
         self.waits_for = "the topics are not read yet"  # why nothing can be answered; empty when it can
         self._standings: dict[str, bytes] = {}
@@ -144,8 +143,9 @@ class View:
 
     def _enforcement(self, message: Message) -> None:
         body = message.value or b""
-        DECODE.decode(body)["scope"]
-        self.enforcements.append(body)
+        self.enforcements.setdefault(DECODE.decode(body)["enforcement_id"], body)
+        if len(self.enforcements) > MOST_ENFORCEMENTS:
+            del self.enforcements[next(iter(self.enforcements))]
 
     def _command(self, message: Message) -> None:
         command = read_command(message.value)

@@ -13,7 +13,7 @@ from streams.outside import Away
 
 log = structlog.get_logger()
 POLL_MS = 200
-CATCHING_UP, LIVE = 2_000, 100  # records at once: whoever shares this process with a door must get its turn
+CATCHING_UP, LIVE = 2_000, 20  # records at once: whoever shares this process with a door must get its turn
 PAUSE_SECONDS = 1.0
 Batch = tuple[str, int, list[Message]]
 

@@ -15,7 +15,7 @@ from streams.catalog.models import Catalog
 from streams.doors.view import Alert
 from streams.watch.commands import EndSilence, StartSilence, read_command
 from tests.support.doors import Doorway, alert, enforcement, tokens
-from tests.support.knowledge import record
+from tests.support.knowledge import NOW, record
 from tests.support.memory_log import MemoryLog
 
 MONTH = Calendar(every="month")
@@ -27,7 +27,7 @@ CATALOG = Catalog(
     )
 )
 TEAM, COMPANY = "team|tenant_id=acme|team=search", "company|tenant_id=acme"
-LATER = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+LATER = (datetime.fromtimestamp(NOW / 1000, UTC) + timedelta(days=2)).isoformat()
 
 
 @pytest.fixture
@@ -207,7 +207,9 @@ async def test_an_alert_is_shown_as_its_highest_revision_says(doorway: Doorway) 
 
 
 async def test_changes_of_verdicts_are_listed_the_newest_first(doorway: Doorway) -> None:
-    doorway.enforcements(enforcement(1), enforcement(2, "allow"), enforcement(3, team="ads"))
+    doorway.enforcements(
+        enforcement(1), enforcement(2, "allow"), enforcement(3, team="ads"), enforcement(1)
+    )  # a replay
 
     found = (await get(doorway, "/v1/enforcements?scope=" + TEAM)).json()["enforcements"]
 
