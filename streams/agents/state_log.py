@@ -74,7 +74,7 @@ class Body(msgspec.Struct, array_like=True):
     rows: list[Row]
 
 
-class Standing(msgspec.Struct):
+class FilePosition(msgspec.Struct):
     """What the local file says of the place of the log that it holds."""
 
     stream: str
@@ -114,7 +114,7 @@ class StateLog:
         stored = self.tracks.place().get("standing")
         if stored is None:
             return False
-        standing = msgspec.msgpack.decode(stored, type=Standing)
+        standing = msgspec.msgpack.decode(stored, type=FilePosition)
         at = standing.at
         begin, end = await self._log.bounds()
         if standing.stream != self._stream or not begin <= at.end <= end:
@@ -266,7 +266,7 @@ class StateLog:
         yield rows, cursor, is_done, True
 
     def _commit(self) -> None:
-        standing = Standing(
+        standing = FilePosition(
             self._stream, Place.of(self.chain.chain), self.since, self.round, self.cursor, self.head, self.budgets
         )
         self.tracks.commit({"standing": msgspec.msgpack.encode(standing)})

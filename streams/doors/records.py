@@ -14,7 +14,7 @@ from streams.doors.view import DECODE, View, dimensions_in
 from streams.watch.alerts import instant
 from streams.watch.commands import Case, Decided, plain
 from streams.watch.coverage import TENANT, parse_key
-from streams.watch.standing import Standing
+from streams.watch.packed_record import PackedRecord
 
 SLICE = 500  # records at once, then checks get their turn
 MOST = 1_000
@@ -171,7 +171,7 @@ def _sees(principal: Principal, scope: str, view: View) -> bool:
     return principal.sees(dims[TENANT], {**dims, **dict(cover.where)} if cover else dims)
 
 
-def _shown(scope: str, standing: Standing) -> dict[str, Any]:
+def _shown(scope: str, standing: PackedRecord) -> dict[str, Any]:
     """The record as usage.budgets has it, as far as it is kept."""
     found = dict(zip(standing.__struct_fields__, msgspec.structs.astuple(standing), strict=True))
     del found["until"], found["offset"], found["stream"]

@@ -19,8 +19,8 @@ from streams.kafka.ports import Message
 from streams.watch.commands import BadCommand, Commands, read_command
 from streams.watch.coverage import Coverage, coverage_of
 from streams.watch.freshness import Freshness, read_beat
+from streams.watch.packed_record import HEARTBEAT, PackedRecord, pack, standing_of, unpack
 from streams.watch.scopes import dimensions_of
-from streams.watch.standing import HEARTBEAT, Standing, pack, standing_of, unpack
 
 log = structlog.get_logger()
 FOLLOWED = (topics.BUDGETS, topics.ALERTS, topics.ENFORCEMENTS, topics.COMMANDS, topics.CATALOG)
@@ -65,7 +65,7 @@ class View:
 
     # knowledge of a check
 
-    def standing(self, scope: str) -> Standing | None:
+    def standing(self, scope: str) -> PackedRecord | None:
         """The newest record; None: there is none."""
         packed = self._standings.get(scope)
         return None if packed is None else unpack(packed)

@@ -12,10 +12,9 @@ from streams.watch.contributors import Contributor
 from streams.watch.exact import EXACT
 from streams.watch.machine import Transition
 from streams.watch.periods import SIZES
-from streams.watch.raised import ACKNOWLEDGED, FIRING, RESOLVED
+from streams.watch.raised import ACKNOWLEDGED, RESOLVED
 from streams.watch.windows import Sums
 
-RANKS = {"info": 0, "warning": 1, "critical": 2}
 RESOLUTIONS = {
     "cleared": "it is clear again",
     "period_ended": "its period ended",
@@ -181,21 +180,4 @@ def query_of(tenant: str, dimensions: Mapping[str, str], start: int, end: int) -
     }
     return " ".join(
         ["usage-streams query alert_events", *(f"--param {shlex.quote(f'{k}={v}')}" for k, v in given.items())]
-    )
-
-
-def inhibits(parent: Mapping[str, Any], child: Mapping[str, Any]) -> bool:
-    """Whether nobody needs to be told of a child's alert, since its parent's alert of the same kind says it already.
-
-    Both are records of usage.alerts. The parent's fires, or somebody is at it, nobody was told to be silent about it, and it is
-    no less severe. Ends are never held back: who was told of a child is told of its end.
-    """
-    return (
-        child["state"] == FIRING
-        and parent["state"] in {FIRING, ACKNOWLEDGED}
-        and parent["kind"] == child["kind"]
-        and parent["scope"] in (child.get("parents") or ())
-        and parent.get("silenced") is None
-        and parent.get("told", True)
-        and RANKS.get(parent["severity"], 0) >= RANKS.get(child["severity"], 0)
     )

@@ -18,7 +18,7 @@ from streams.watch.alerts import Cause
 from streams.watch.conditions import Condition
 from streams.watch.exceptions import grant_field, overdue, overdue_scopes
 from streams.watch.look import Decisions
-from streams.watch.machine import Why, advance, close, next_due
+from streams.watch.machine import Why, advance, close
 from streams.watch.raised import Raised
 from streams.watch.scopes import dimensions_of, key_of, rule_of
 from streams.watch.silences import Subject
@@ -114,16 +114,6 @@ def look_apart(
         if not raised:
             del apart[key]
     return found
-
-
-def next_apart(decided: Decisions, apart: Apart) -> int | None:
-    """The next clock at which a timer of an open alert may fire; what begins is seen at the next tick."""
-    known = {r.id: r for r in decided.catalog.rules}
-    dues = []
-    for key, raised in apart.items():
-        if rule := known.get(rule_of(key)):
-            dues.append(next_due(raised, rule, decided.escalate_after(_about(decided, rule, key), rule.severity)))
-    return min((at for at in dues if at is not None), default=None)
 
 
 def _topics(

@@ -16,7 +16,7 @@ import msgspec
 from streams.watch import alerts
 from streams.watch.coverage import Cover, Coverage, parse_key
 from streams.watch.lines import ALLOW, APPROVE, OF_STEP, SEVERITY, ZERO, Line, lines_of, worst
-from streams.watch.standing import Standing
+from streams.watch.packed_record import PackedRecord
 
 instant = lru_cache(maxsize=8192)(alerts.instant)
 text = alerts.text
@@ -47,7 +47,7 @@ class Question(NamedTuple):
 class Knowledge(Protocol):
     """What a door knows: the last record of each scope, and how far the watch has come."""
 
-    def standing(self, scope: str) -> Standing | None:
+    def standing(self, scope: str) -> PackedRecord | None:
         """The newest record; None: nothing was used yet."""
 
     def fresh_ms(self, scope: str) -> int | None:
@@ -131,7 +131,7 @@ class Judged(NamedTuple):
     """A scope with its limits as they stand; `lines` the worst first."""
 
     place: Place
-    standing: Standing | None
+    standing: PackedRecord | None
     lines: Sequence[Line]
     step: str
     staleness: int | None

@@ -4,7 +4,6 @@ A command may be on the topic twice, since its sender repeats until the broker h
 request, decision of an id is the one that counts, and what was ended does not begin again.
 """
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
@@ -234,11 +233,3 @@ def _first(known: dict[str, T], name: str, value: T) -> bool:
         return False
     known[name] = value
     return True
-
-
-def fold(commands: Mapping[int, AnyCommand]) -> Commands:
-    """All of them, by offset."""
-    found = Commands()
-    for offset in sorted(commands):
-        found.take(offset, commands[offset])
-    return found

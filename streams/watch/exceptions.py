@@ -211,12 +211,6 @@ def overdue(rule: Rule, grant: Grant, clock: int) -> list[Condition]:
     return found
 
 
-def next_overdue(known: Iterable[Grant], clock: int) -> int | None:
-    """The next clock at which an exception becomes overdue or expires; None: never."""
-    moments = (at for g in known for at in (g.reason_ends, g.review, g.expires) if at is not None and at > clock)
-    return min(moments, default=None)
-
-
 def grant_field(grant: Grant) -> dict[str, Any]:
     """The exception as a record shows it: who, why, until when."""
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.watch.standing import HEARTBEAT
+from streams.watch.packed_record import HEARTBEAT
 
 KEEP = 4_096  # observations: half an hour; a watch that is further behind catches up in one step
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from streams.watch.coverage import Cover
 from streams.watch.exact import EXACT
 from streams.watch.exceptions import Grant, exception_field, extra_of, uses
-from streams.watch.standing import Standing
+from streams.watch.packed_record import PackedRecord
 from streams.watch.verdicts import percent_of
 
 ALLOW, WARN, APPROVE, STOP = "allow", "warn", "require_approval", "stop"
@@ -58,7 +58,7 @@ def worst(*verdicts: str) -> str:
 def lines_of(
     cover: Cover,
     dimensions: Mapping[str, str],
-    standing: Standing | None,
+    standing: PackedRecord | None,
     granted: Sequence[Grant],
     asked: Asked,
     now: int,
@@ -81,7 +81,7 @@ def lines_of(
 def _budget(
     cover: Cover,
     dimensions: Mapping[str, str],
-    standing: Standing | None,
+    standing: PackedRecord | None,
     granted: Sequence[Grant],
     asked: Asked,
     now: int,
@@ -104,15 +104,17 @@ def _budget(
     return line._replace(is_current=False) if is_over else line
 
 
-def _is_over(cover: Cover, standing: Standing, now: int) -> bool:
+def _is_over(cover: Cover, standing: PackedRecord, now: int) -> bool:
     return cover.has_end and standing.period_end is not None and now >= standing.period_end
 
 
-def _has_ended(standing: Standing, now: int) -> bool:
+def _has_ended(standing: PackedRecord, now: int) -> bool:
     return standing.until is not None and now >= standing.until
 
 
-def _run(cover: Cover, standing: Standing | None, granted: Sequence[Grant], asked: Asked, now: int) -> Iterator[Line]:
+def _run(
+    cover: Cover, standing: PackedRecord | None, granted: Sequence[Grant], asked: Asked, now: int
+) -> Iterator[Line]:
     step, limits, exception = cover.step(now), dict(cover.limits), None
     if standing is not None and standing.limits and not _has_ended(standing, now):
         limits, exception = {name: Decimal(limit) for name, limit in standing.limits.items()}, standing.exception
@@ -138,7 +140,7 @@ def _line(
     asked: Asked,
     exception: dict[str, Any] | None,
     guarded: bool = False,
-    held: Standing | None = None,
+    held: PackedRecord | None = None,
 ) -> Line:
     """held: the record that is taken at its word: its verdict, and what it says is left."""
     currency = cover.currency if unit == "cost" else None

@@ -14,6 +14,7 @@ from streams.catalog.registries import Workload
 from streams.catalog.routes import escalations_of
 from streams.watch.alert_records import About, Window, alert_record
 from streams.watch.alerts import Cause
+from streams.watch.budgets import limit_of
 from streams.watch.commands import Commands
 from streams.watch.conditions import Stretch
 from streams.watch.contributors import Contributor
@@ -33,15 +34,20 @@ MOST_CAUSES = 5
 
 class Looked(NamedTuple):
     """What a look found. `alerts` and `enforcement` are records; `due` is the next clock at which time alone may change
-    something beside the windows; standing, extra and exception are what the record on usage.budgets says."""
+    something beside the windows."""
 
     alerts: list[dict[str, Any]]
     enforced: Enforced
     enforcement: dict[str, Any] | None
+    due: int | None
+
+
+class Position(NamedTuple):
+    """What may be spent next in a scope. extra: what exceptions in force add to its limit; exception: as records show them."""
+
     standing: Standing | None
     extra: Decimal
     exception: dict[str, Any] | None
-    due: int | None
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,31 @@ class Decisions:
         )
 
 
+def position_of(decided: Decisions, known: Watched, key: str, stretches: Mapping[str, Stretch], clock: int) -> Position:
+    """Its verdict as of the clock, with the exceptions that hold then."""
+    dims = decided.dimensions(known, key)
+    in_force = decided.grants.in_force(limited(known), dims["tenant_id"], dims, clock)
+    extra = extra_of(in_force)
+    standing, exception = verdict_of(known, stretches, clock, extra, key), None
+    base = _base_limit(known, key)
+    if in_force and standing is not None and base is not None:
+        used = stretches[PERIOD].sums.value(known.budget.unit if known.budget else "cost")
+        exception = exception_field(uses(in_force, used, base))
+    return Position(standing, extra, exception)
+
+
+def limited(known: Watched) -> str:
+    """Whose exceptions move its limit: of a burn rate its budget's."""
+    return known.budget.id if known.budget else known.id
+
+
+def _base_limit(known: Watched, key: str) -> Decimal | None:
+    """What exceptions add to: a budget's share of its limit, the money of a run."""
+    if isinstance(known.rule, Budget):
+        return limit_of(known.rule, key)
+    return known.rule.cost if isinstance(known.rule, RunLimits) else None
+
+
 def look(
     decided: Decisions,
     known: Watched,
@@ -143,11 +174,9 @@ def look(
 ) -> Looked:
     """raised: the alerts of the scope, brought up to date; before: its verdict as it was last told."""
     clock, dims = cause.clock, decided.dimensions(known, key)
-    tenant = dims["tenant_id"]
-    limited = known.budget.id if known.budget else known.id
-    in_force = decided.grants.in_force(limited, tenant, dims, clock)
-    extra = extra_of(in_force)
-    earlier = {s.start: extra_of(decided.grants.in_force(limited, tenant, dims, s.end - 1)) for s in past}
+    tenant, whose = dims["tenant_id"], limited(known)
+    standing, extra, exception = position_of(decided, known, key, stretches, clock)
+    earlier = {s.start: extra_of(decided.grants.in_force(whose, tenant, dims, s.end - 1)) for s in past}
     conditions = judge(known, stretches, past, clock, extra, key, earlier)
     alerts, timers = list[dict[str, Any]](), None
     if raised or any(c.over for c in conditions):
@@ -159,18 +188,12 @@ def look(
         )
         alerts = [_record(about, known, change, cause, stretches, past, contributors) for change in changes]
         timers = next_due(raised, known.rule, delays)
-    standing = verdict_of(known, stretches, clock, extra, key)
-    exception = None
-    if standing is not None and in_force:
-        used = stretches[PERIOD].sums.value(known.budget.unit if known.budget else "cost")
-        base = (standing.limit or Decimal(0)) - extra
-        exception = exception_field(uses(in_force, used, base))
     enforced, enforcement = enforce(
         before, known, key, standing, clock, cause.detected, exception["id"] if exception else None
     )
-    moves = (at for at in decided.grants.changes(limited, tenant, dims) if at > clock)
+    moves = (at for at in decided.grants.changes(whose, tenant, dims) if at > clock)
     dues = [at for at in (timers, next_look(known, clock), min(moves, default=None)) if at is not None]
-    return Looked(alerts, enforced, enforcement, standing, extra, exception, min(dues, default=None))
+    return Looked(alerts, enforced, enforcement, min(dues, default=None))
 
 
 def _record(

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from streams.catalog.calendars import Calendar
 from streams.catalog.durations import duration_ms
-from streams.catalog.limits import Rolling, Size
+from streams.catalog.limits import Size
 
 MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 QUARTER_MS = 15 * MINUTE_MS  # local midnight falls on a full quarter of an hour in every zone in use
@@ -16,16 +16,6 @@ HOPS = {
     "1m": 5_000, "5m": 15_000, "30m": MINUTE_MS, "1h": MINUTE_MS, "6h": 5 * MINUTE_MS, "24h": 5 * MINUTE_MS,
     "3d": HOUR_MS, "7d": HOUR_MS,
 }  # fmt: skip  # each divides those after it, so that slices of the smallest add up to slices of every other
-
-
-def hop_of(size: Size) -> int:
-    """By how much a rolling window of this size moves on, in ms: it is exact at these steps of event time."""
-    return HOPS[size]
-
-
-def size_of(rolling: Rolling) -> int:
-    """Length of a rolling window in ms."""
-    return SIZES[rolling.size]
 
 
 def edge(clock: int, hop: int) -> int:

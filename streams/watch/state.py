@@ -20,10 +20,9 @@ from streams.watch.apart import Apart, look_apart, price_changes
 from streams.watch.budget_record import budget_record
 from streams.watch.commands import Acknowledge, AnyCommand, Commands, Decide, EndSilence, Revoke, ms_of
 from streams.watch.conditions import Condition
-from streams.watch.exceptions import exception_field, extra_of, uses
-from streams.watch.judge import needs_last_period, verdict_of
+from streams.watch.judge import needs_last_period
 from streams.watch.kept import Scoped, Tracks
-from streams.watch.look import Decisions, has_record, look
+from streams.watch.look import Decisions, has_record, limited, look, position_of
 from streams.watch.machine import Transition, Why, acknowledge, close
 from streams.watch.raised import Ack
 from streams.watch.readings import contributors, forecast, last_period
@@ -123,11 +122,13 @@ class WatchState:
         self.resume(catalog, published_ms)
         head.sequence = sequence
         fresh = {i for i, w in self.watched.items() if i not in before or before[i].shape != w.shape}
-        excepted = (
-            {e.budget for e in {*old.exceptions, *catalog.exceptions}} if old.exceptions != catalog.exceptions else ()
+        named = (
+            [e.budget for e in (*old.exceptions, *catalog.exceptions)] if old.exceptions != catalog.exceptions else []
         )
+        # Whoever was not told is told when a silence is taken back.
+        unheard = (old.silences, old.maintenance) != (catalog.silences, catalog.maintenance)
         for name, known in self.watched.items():
-            if name in fresh or before[name] != known or _limited(known) in excepted:
+            if unheard or name in fresh or before[name] != known or limited(known) in named:
                 head.refreshing[name] = ""
         head.generations |= dict.fromkeys(fresh, sequence)
         gone = head.generations.keys() - self.watched.keys()
@@ -166,6 +167,7 @@ class WatchState:
 
     def tick(self, now: int, cause: Cause) -> Effects:
         """Time passes although nothing arrives."""
+        self.head.commands.forget(max(self.head.clock, now))
         effects = self._step(max(self.head.clock, now), cause, {}, "time")
         effects.alerts += self._apart(cause, "time")
         return effects
@@ -180,7 +182,7 @@ class WatchState:
         self.decided = Decisions.of(self.decided.catalog, head.commands, self.decided)
         if isinstance(command, Decide | Revoke):
             case = head.commands.cases.get(command.request_id)
-            names = [i for i, w in self.watched.items() if case and _limited(w) == case.request.budget]
+            names = [i for i, w in self.watched.items() if case and limited(w) == case.request.budget]
             head.refreshing |= dict.fromkeys(names, "")
         elif isinstance(command, EndSilence):  # whoever was not told is told now
             head.refreshing |= dict.fromkeys(self.watched, "")
@@ -344,17 +346,11 @@ class WatchState:
         return found
 
     def _budget(self, key: str, known: Watched, scoped: Scoped, stamp: tuple[str, int, int]) -> Record | None:
-        clock, dims = scoped.clock, self.decided.dimensions(known, key)
+        clock = scoped.clock
         held = stretches(known, scoped.track, clock)
-        in_force = self.decided.grants.in_force(known.id, dims["tenant_id"], dims, clock)
-        extra = extra_of(in_force)
-        standing = verdict_of(known, held, clock, extra, key)
+        standing, extra, exception = position_of(self.decided, known, key, held, clock)
         if standing is None:
             return None
-        used = held[PERIOD].sums.value(known.budget.unit if known.budget else "cost")
-        exception = None
-        if in_force and standing.limit is not None:
-            exception = exception_field(uses(in_force, used, standing.limit - extra))
         parent = next(self.decided.parents(known, key), None)
         outlook = forecast(known, scoped.track, held[PERIOD], standing.limit, clock)
         return budget_record(
@@ -365,11 +361,6 @@ class WatchState:
 def figures_of(record: Record, untold: Sequence[str]) -> int:
     """Checksum of what a record says, whenever it is said; never 0."""
     return zlib.crc32(msgspec.json.encode({k: v for k, v in record.items() if k not in untold})) or 1
-
-
-def _limited(known: Watched) -> str:
-    """Whose exceptions move its limit: of a burn rate its budget's."""
-    return known.budget.id if known.budget else known.id
 
 
 def _by_scope(deltas: Iterable[Delta]) -> dict[str, list[Delta]]:

@@ -135,7 +135,7 @@ def test_a_digest_is_owed_once_a_week_and_owner_whoever_looks(settings: Settings
         kafka = KafkaClient(settings.bootstrap)
 
         class Now:
-            catalog = CATALOG
+            catalog: Catalog | None = CATALOG
 
         try:
             at = due(DIGEST, now := int(time.time() * 1000))

@@ -5,7 +5,7 @@ from typing import Any
 
 from streams.watch.alerts import instant
 from streams.watch.coverage import parse_key
-from streams.watch.standing import Standing, standing_of
+from streams.watch.packed_record import PackedRecord, standing_of
 
 NOW = 1_790_000_000_000
 DAY = 86_400_000
@@ -15,10 +15,10 @@ DAY = 86_400_000
 class Known:
     """Implements `streams.watch.check.Knowledge`."""
 
-    records: dict[str, Standing] = field(default_factory=dict)
+    records: dict[str, PackedRecord] = field(default_factory=dict)
     fresh: int | None = NOW
 
-    def standing(self, scope: str) -> Standing | None:
+    def standing(self, scope: str) -> PackedRecord | None:
         return self.records.get(scope)
 
     def fresh_ms(self, scope: str) -> int | None:

@@ -3,10 +3,8 @@
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from streams.catalog.limits import Paged
-from streams.watch.alert_records import About, Window, alert_record, inhibits
+from streams.watch.alert_records import About, Window, alert_record
 from streams.watch.alerts import Cause
 from streams.watch.conditions import Condition
 from streams.watch.contributors import Contributor
@@ -134,36 +132,3 @@ def test_a_sentence_says_what_changed() -> None:
         "110.0 % of 10 events; acknowledged by ada",
         "11 calls; resolved: it is clear again",
     ]
-
-
-CHILD: dict[str, Any] = {
-    "state": "firing",
-    "kind": "budget",
-    "scope": "c",
-    "parents": ["p", "g"],
-    "severity": "warning",
-}
-PARENT: dict[str, Any] = {"state": "firing", "kind": "budget", "scope": "p", "severity": "critical", "silenced": None}
-
-
-@pytest.mark.parametrize(
-    ("parent", "child", "held_back"),
-    [
-        ({}, {}, True),
-        ({"scope": "g"}, {}, True),  # the parent's parent
-        ({"state": "acknowledged"}, {}, True),
-        ({"state": "resolved"}, {}, False),
-        ({"state": "pending"}, {}, False),
-        ({"kind": "burn_rate"}, {}, False),
-        ({"scope": "other"}, {}, False),
-        ({"severity": "info"}, {}, False),  # a critical child is not hidden by a note about its parent
-        ({"silenced": {"id": "s"}}, {}, False),  # else nobody is told of anything
-        ({"told": False}, {}, False),
-        ({}, {"state": "resolved"}, False),
-        ({}, {"parents": None}, False),
-    ],
-)
-def test_a_parents_page_holds_back_its_childrens(
-    parent: dict[str, Any], child: dict[str, Any], held_back: bool
-) -> None:
-    assert inhibits(PARENT | parent, CHILD | child) is held_back

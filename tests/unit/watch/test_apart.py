@@ -11,7 +11,7 @@ from streams.catalog.limits import Budget, Exemption, Rolling
 from streams.catalog.models import Catalog
 from streams.catalog.prices import Price
 from streams.watch.alerts import Cause
-from streams.watch.apart import Apart, look_apart, next_apart, price_changes
+from streams.watch.apart import Apart, look_apart, price_changes
 from streams.watch.commands import Commands
 from streams.watch.look import Decisions
 from streams.watch.watched import watched
@@ -64,7 +64,6 @@ def test_a_vendors_price_change_is_one_alert_a_model_with_its_largest_change_ope
     assert look(new, apart, NOON + 1, moved=moved.items()) == [(scope, "firing", "crossed", 1, "100")]
     assert look(new, apart, NOON + 2, moved=moved.items()) == []  # the same version again
     assert look(new, apart, NOON + 6 * DAY_MS) == []
-    assert next_apart(Decisions.of(new, Commands()), apart) == NOON + 7 * DAY_MS
     assert look(new, apart, NOON + 7 * DAY_MS) == [(scope, "resolved", "period_ended", 2, "100")]
 
 

@@ -18,9 +18,9 @@ from streams.watch.check import Answer, CurrencyUnclear, Question, UnknownScope,
 from streams.watch.conditions import Stretch
 from streams.watch.coverage import ScopeUnreadable, coverage_of, parse_key
 from streams.watch.lines import SEVERITY
+from streams.watch.packed_record import pack, standing_of, unpack
 from streams.watch.runs import standing_of_run
 from streams.watch.scopes import key_of
-from streams.watch.standing import pack, standing_of, unpack
 from streams.watch.watched import watched
 from streams.watch.windows import Sums
 from tests.support.knowledge import DAY, NOW, Known, knowing, record

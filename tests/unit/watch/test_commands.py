@@ -1,5 +1,6 @@
 """What people do at runtime: read, refused, and folded so that a repeat changes nothing."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -22,7 +23,6 @@ from streams.watch.commands import (
     Revoke,
     Silence,
     StartSilence,
-    fold,
     ms_of,
     read_command,
     subject_of,
@@ -30,6 +30,14 @@ from streams.watch.commands import (
 )
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def fold(commands: Mapping[int, AnyCommand]) -> Commands:
+    """All of them, by offset."""
+    found = Commands()
+    for offset in sorted(commands):
+        found.take(offset, commands[offset])
+    return found
 
 
 def silence(name: str = "s", number: int = 0) -> StartSilence:

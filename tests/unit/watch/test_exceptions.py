@@ -16,7 +16,6 @@ from streams.watch.exceptions import (
     exception_field,
     extra_of,
     grants,
-    next_overdue,
     overdue,
     overdue_scopes,
     uses,
@@ -205,11 +204,3 @@ def test_each_exception_with_a_day_is_a_scope_of_the_rule() -> None:
     ads = Rule(id="ads-only", kind="exception_overdue", where={"team": "ads"})
 
     assert list(overdue_scopes([RULE, others, ads], known)) == ["overdue|tenant_id=acme|team=search|exception=a"]
-
-
-def test_the_watch_knows_when_to_look_at_exceptions_again() -> None:
-    known = list(grants([exemption(reason_ends=NOON + DAY), exemption("b", review=NOON + 2 * DAY)], Commands()))
-
-    assert next_overdue(known, ms_of(NOON)) == ms_of(NOON + DAY)
-    assert next_overdue(known, ms_of(NOON + DAY)) == ms_of(NOON + 2 * DAY)
-    assert next_overdue(known, ms_of(NOON + 7 * DAY)) is None

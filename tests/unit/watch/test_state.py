@@ -1,5 +1,6 @@
 """The watch as a fold: windows equal brute force in any order, a restart anywhere changes nothing, alerts are states."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -8,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.catalog.alerting import Rule
+from streams.catalog.alerting import Rule, Silence
 from streams.catalog.calendars import Calendar
-from streams.catalog.limits import Budget, Rolling
+from streams.catalog.limits import Budget, Exemption, Rolling
 from streams.catalog.models import Catalog
 from streams.watch.alerts import Cause
 from streams.watch.kept import MemoryTracks, Row
@@ -118,6 +119,48 @@ def test_a_limit_that_is_lowered_is_judged_at_once_without_new_usage() -> None:
     assert fresh_ids == set()  # the windows stay, only the limit moved
     assert ("team-day", "1", "firing") in said(effects.alerts)
     assert not state.is_behind()
+
+
+def exempted(budget: str = "team-day") -> Exemption:
+    """5 more, for everybody, at any time."""
+    return Exemption(id="launch", budget=budget, tenant="acme", extra=Decimal(5), justification="launch", approver="cfo",
+                     starts=datetime(2020, 1, 1, tzinfo=UTC), expires=datetime(2100, 1, 1, tzinfo=UTC))  # fmt: skip
+
+
+def test_an_exception_of_a_later_catalog_raises_the_limit_of_scopes_that_are_known() -> None:
+    state = fresh()
+    state.take([day(0, "11")], cause())
+
+    state.adopt(2, CATALOG.model_copy(update={"exceptions": (exempted(),)}))
+    effects = state.tick(0, cause())
+    _, record = state.records([day(0, "0").scope], (), ("s", 0, 0))[day(0, "0").scope]
+
+    assert ("team-day", "1", "resolved") in said(effects.alerts)
+    assert record is not None
+    assert (record["limit"], record["base_limit"], record["exception"]["used"]) == ("15", "10", "1")
+
+
+def test_what_is_used_of_an_exception_is_money_although_another_limit_binds() -> None:
+    guarded = DAY.model_copy(update={"guard_tokens": 5})
+    state = fresh(CATALOG.model_copy(update={"budgets": (guarded, HOUR), "exceptions": (exempted(),)}))
+    state.take([day(0, "11", unpriced=1)], cause())
+
+    _, record = state.records([day(0, "0").scope], (), ("s", 0, 0))[day(0, "0").scope]
+
+    assert record is not None
+    assert (record["binding"], record["exception"]["used"]) == ("guard", "1")
+
+
+def test_who_was_not_told_is_told_when_the_silence_is_taken_out_of_the_catalog() -> None:
+    hush = Silence(id="s", starts=datetime(2020, 1, 1, tzinfo=UTC), ends=datetime(2100, 1, 1, tzinfo=UTC), reason="r")
+    state = fresh(CATALOG.model_copy(update={"silences": (hush,)}))
+    [quiet] = state.take([hour(0, "11")], cause()).alerts
+
+    state.adopt(2, CATALOG)
+    [told] = state.tick(0, cause()).alerts
+
+    assert quiet["silenced"]["id"] == "s"
+    assert (told["alert_id"], told["reason"], told["silenced"]) == (quiet["alert_id"], "silence_over", None)
 
 
 def test_a_budget_that_is_dropped_frees_its_scopes() -> None:

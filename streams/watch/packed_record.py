@@ -9,7 +9,7 @@ import msgspec
 HEARTBEAT = "_heartbeat/"  # keys of usage.budgets that are no scope: one a partition of usage.totals
 
 
-class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class PackedRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the watch last published of one scope; amounts are decimal strings, instants are ms since the epoch.
 
     limits, used: of a run, by measure; a budget has one of each in `limit` and `used`
@@ -52,15 +52,15 @@ class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Standing)
+_DECODER = msgspec.msgpack.Decoder(PackedRecord)
 
 
-def pack(standing: Standing) -> bytes:
+def pack(standing: PackedRecord) -> bytes:
     """A few hundred bytes instead of a tree of objects."""
     return _ENCODER.encode(standing)
 
 
-def unpack(packed: bytes) -> Standing:
+def unpack(packed: bytes) -> PackedRecord:
     """What `pack` made."""
     return _DECODER.decode(packed)
 
@@ -70,11 +70,11 @@ def ms_of(instant: str | None) -> int | None:
     return None if instant is None else round(datetime.fromisoformat(instant).timestamp() * 1000)
 
 
-def standing_of(record: Mapping[str, Any]) -> Standing:
+def standing_of(record: Mapping[str, Any]) -> PackedRecord:
     """A record of usage.budgets. What older writers left out is null; KeyError or ValueError: it is none."""
     exception, stamp = record.get("exception"), record["stamp"]
     limits, used_by = _measures(record)
-    return Standing(
+    return PackedRecord(
         tenant_id=record["tenant_id"],
         budget_id=record["budget_id"],
         kind=record.get("kind", "budget"),
