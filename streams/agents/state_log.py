@@ -201,16 +201,31 @@ class StateLog:
 
         budgets: how far usage.budgets is known to say what the scopes say
         """
+        try:
+            saved = await self._append(to, head, changed)
+        except LogBroken:  # a new owner may have trimmed what we stand on; `open` says it if it is worse
+            saved = None
+        if saved is None:
+            raise Superseded("usage.state: somebody else writes it")
+        (self.cursor, is_done), self.head, self.budgets = saved, head, budgets
+        trimmed = self.since.end
+        if is_done:
+            self._next_round(Place.of(self.chain.chain))
+        await self._offload(self._commit)
+        if is_done and trimmed:
+            await self._log.trim(trimmed)
+
+    async def _append(self, to: int, head: Head, changed: Collection[str]) -> tuple[str, bool] | None:
+        """The sweep's new cursor, and whether its round is complete; None when the message does not count."""
         name = uuid.uuid4().hex.encode()
-        bodies, cursor, count = self._bodies(changed), self.cursor, 0
+        bodies, count = self._bodies(changed), 0
         while True:
             rows, cursor, is_done, is_last = await self._offload(next, bodies)
             if is_last:
                 break
             part = [*APART, ("part", name), ("number", str(count).encode())]
-            body = await self._offload(_deflated, rows)
-            if not await self.chain.beside(body, part):
-                raise Superseded("usage.state: somebody else writes it")
+            if not await self.chain.beside(await self._offload(_deflated, rows), part):
+                return None
             count += 1
         headers = [
             ("base", str(self.chain.chain.mark).encode()),
@@ -223,20 +238,8 @@ class StateLog:
             *([("done", b"1")] if is_done else []),
             *([("parts", name)] if count else []),
         ]
-        body = await self._offload(_deflated, Body(head, rows))
-        try:
-            counted, _ = await self.chain.append(body, headers)
-        except LogBroken:  # a new owner may have trimmed what we stand on; `open` says it if it is worse
-            counted = False
-        if not counted:
-            raise Superseded("usage.state: somebody else writes it")
-        self.head, self.cursor, self.budgets = head, cursor, budgets
-        trimmed = self.since.end
-        if is_done:
-            self._next_round(Place.of(self.chain.chain))
-        await self._offload(self._commit)
-        if is_done and trimmed:
-            await self._log.trim(trimmed)
+        counted, _ = await self.chain.append(await self._offload(_deflated, Body(head, rows)), headers)
+        return (cursor, is_done) if counted else None
 
     def _bodies(self, changed: Collection[str]) -> Iterator[tuple[list[Row], str, bool, bool]]:
         """Rows that fit a message, the sweep's cursor, whether the round is complete, whether these are the last."""
