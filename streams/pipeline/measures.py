@@ -91,13 +91,16 @@ def _matching(names: pl.Series, globs: Sequence[str]) -> pl.Series:
     return names.is_in([name for name in names.unique() if any(fnmatchcase(name, glob) for glob in globs)])
 
 
-def amount_of(scope: Scope) -> pl.Expr:
-    """How much an event is of what the scope measures, as MONEY so that one column holds every unit; null is nothing."""
+def amount_of(scope: Scope, tokens: pl.Expr) -> pl.Expr:
+    """How much an event is of what the scope measures, as MONEY so that one column holds every unit; null is nothing.
+
+    tokens: those that the scope counts
+    """
     match scope.unit:
         case "cost":
             return pl.col("effective_cost")
         case "tokens":
-            return pl.col("total_tokens").cast(MONEY)
+            return tokens.cast(MONEY)
         case "unpriced":
             return pl.col("effective_cost").is_null().cast(pl.Int64).cast(MONEY)
         case "events":
@@ -106,10 +109,13 @@ def amount_of(scope: Scope) -> pl.Expr:
             return COUNTERS[counter].cast(pl.Int64).cast(MONEY)
 
 
-def causes_of(rows: pl.DataFrame, scope: Scope, most: int) -> pl.DataFrame:
-    """group, causes: of each total and contributor the values with the largest amounts, `most` of them."""
-    names = [name for name in scope.contributors if rows[name].null_count() < rows.height]
-    measured = rows.lazy().select("group", *names, amount=amount_of(scope))
+def causes_of(rows: pl.DataFrame, contributors: Sequence[str], most: int) -> pl.DataFrame:
+    """group, causes: of each total and contributor the values with the largest amounts, `most` of them.
+
+    rows: group, amount, and a column of each contributor, null where a scope does not ask for it
+    """
+    names = [name for name in contributors if rows[name].null_count() < rows.height]
+    measured = rows.lazy().select("group", *names, "amount")
     long = measured.unpivot(
         names, index=["group", "amount"], variable_name="dimension", value_name="value"
     )  # one plan for all: each step of its own costs 0.1 ms a chunk

@@ -7,14 +7,14 @@ that ask for the same share one computation, and nothing is computed that no sco
 import io
 import zlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
 
 from streams.pipeline.dimensions import dimension
 from streams.pipeline.frames import MONEY
-from streams.pipeline.measures import causes_of, extras_of, inputs, line_tokens
+from streams.pipeline.measures import EXTRAS, amount_of, causes_of, extras_of, inputs, line_tokens
 from streams.watch.scopes import OTHERS, Scope
 
 ADJUSTED = "/adjustments"  # what the stream of corrections is called after its ledger's
@@ -40,7 +40,8 @@ KEYS = ("scope", "slice", "currency")
 FIGURES = ("events", "tokens", "unpriced", "unpriced_tokens", "cost")
 CAUSES = 8  # values of one dimension that a row names, the largest
 COLUMNS = ("event_time", "currency", "effective_cost", "total_tokens", "input_tokens")  # of every scope's events
-SHARED = "shared"  # the column of a split's values; the dimension's own stays, since it may name causes
+MOST_ROWS = 200_000  # events times scopes that are looked at together: memory
+KEY = "key:"  # before a dimension's name: its values as keys name them
 LIMIT_BYTES = 900_000  # of a message with causes; one without may be as large as its topic takes (kafka/topics.py)
 
 
@@ -52,20 +53,24 @@ def totals(rated: pl.DataFrame, scopes: Sequence[Scope], causes: int = CAUSES) -
     alike = defaultdict[Scope, list[str]](list)
     for scope in scopes:
         alike[replace(scope, id="")].append(scope.id)
-    found = [pl.DataFrame(schema=TOTALS)]
-    for scope, ids in alike.items() if rated.height else ():
-        part = _of_scope(rated, scope, causes)
-        found += [part.with_columns(scope=pl.lit(name) + pl.col("scope")) for name in ids]
+    shapes, found = list(alike), [pl.DataFrame(schema=TOTALS)]
+    together = max(1, MOST_ROWS // max(rated.height, 1))
+    found += [
+        _totals(rated, {shape: alike[shape] for shape in shapes[first : first + together]}, causes)
+        for first in range(0, len(shapes) if rated.height else 0, together)
+    ]
     return pl.concat(found).sort(KEYS)
 
 
-def _of_scope(rated: pl.DataFrame, scope: Scope, causes: int) -> pl.DataFrame:
-    """TOTALS whose `scope` lacks the id: `|tenant_id=acme|team=search`."""
-    rows = _events(rated, scope)
-    columns = {name: SHARED if scope.split and name == scope.split[0] else name for name in scope.names}
-    unpriced, tokens = pl.col("effective_cost").is_null(), pl.col("total_tokens")
-    asks = bool(scope.measures or scope.contributors)
-    sums = rows.group_by("tenant_id", *columns.values(), "slice", "currency").agg(
+def _totals(rated: pl.DataFrame, alike: Mapping[Scope, list[str]], causes: int) -> pl.DataFrame:
+    """alike: scopes without their id, and the ids of those that are so."""
+    shapes, named = list(alike), _named(rated, alike)
+    contributors = sorted({name for shape in shapes for name in shape.contributors})
+    # One frame and one plan for all: a step of its own for each scope costs more than what it computes.
+    parts = [_events(named.lazy(), shape, i, contributors) for i, shape in enumerate(shapes)]
+    rows = pl.concat(parts).with_row_index("row").collect()
+    unpriced, tokens = pl.col("effective_cost").is_null(), pl.col("tokens")
+    sums = rows.group_by("shape", "key", "slice", "currency").agg(
         events=pl.len(),
         tokens=tokens.sum(),
         unpriced=unpriced.sum(),
@@ -73,15 +78,41 @@ def _of_scope(rated: pl.DataFrame, scope: Scope, causes: int) -> pl.DataFrame:
         cost=pl.col("effective_cost").sum(),
         first_ms=pl.col("at").min(),
         last_ms=pl.col("at").max(),
-        **({"row": pl.col("row")} if asks else {}),
+        row=pl.col("row"),
     )
-    if asks:
-        sums = _detailed(sums.with_row_index("group"), rows, scope, causes)
-    parts = [pl.lit("|tenant_id="), _clean("tenant_id")]
-    for name, column in columns.items():
-        parts += [pl.lit(f"|{name}="), _clean(column)]
-    absent = [pl.lit(None).alias(name) for name in ("extras", "causes") if name not in sums.columns]
-    return sums.with_columns(absent).select(pl.concat_str(parts).alias("scope"), *TOTALS.names()[1:]).cast(TOTALS)
+    sums = _detailed(sums.with_row_index("group"), rows, named, shapes, contributors, causes)
+    ids = pl.DataFrame(
+        {"shape": range(len(shapes)), "id": list(alike.values())}, {"shape": pl.UInt32, "id": pl.List(pl.String)}
+    )
+    whose = sums.join(ids, on="shape").explode("id")
+    return whose.select(pl.concat_str("id", "key").alias("scope"), *TOTALS.names()[1:]).cast(TOTALS)
+
+
+def _named(rated: pl.DataFrame, shapes: Iterable[Scope]) -> pl.DataFrame:
+    """What the scopes look at, each column once: dimensions by name, `KEY` + those that keys name, tokens of asked buckets."""
+    dims = {"tenant_id", *(name for s in shapes for name in (*(n for n, _ in s.where), *s.names, *s.contributors))}
+    more = {name: kind for shape in shapes for name, kind in inputs(shape).items()}
+    found = rated.select(
+        *(dimension(rated, name) for name in sorted(dims)),
+        *(name for name in COLUMNS if name not in dims),
+        *(
+            name if name in rated.columns else pl.lit(None, kind).alias(name)
+            for name, kind in more.items()
+            if name not in dims | {*COLUMNS}
+        ),
+    )
+    buckets = {shape.buckets for shape in shapes if shape.buckets}
+    return found.with_columns(
+        *(line_tokens(found, asked).alias(_tokens_of(asked)) for asked in sorted(buckets)),
+        *(_clean(name).alias(KEY + name) for name in sorted({"tenant_id", *(n for s in shapes for n in s.names)})),
+        at=pl.col("event_time").dt.epoch("ms"),
+        currency=pl.col("currency").fill_null(""),
+    ).with_row_index("event")
+
+
+def _tokens_of(buckets: tuple[str, ...]) -> str:
+    """The column of tokens that a scope counts."""
+    return "tokens:" + ",".join(buckets) if buckets else "total_tokens"
 
 
 def _clean(name: str) -> pl.Expr:
@@ -92,49 +123,57 @@ def _clean(name: str) -> pl.Expr:
     return value
 
 
-def _events(rated: pl.DataFrame, scope: Scope) -> pl.DataFrame:
-    """The events of a scope: what its totals are made of, `at` and `slice` in ms, `currency` "" where there is none."""
-    named = {name for name, _ in scope.where} | {*scope.names, *scope.contributors, "tenant_id"}
+def _events(named: pl.LazyFrame, scope: Scope, shape: int, contributors: Sequence[str]) -> pl.LazyFrame:
+    """The events of a scope. key: its canonical key without the id, `|tenant_id=acme|team=search`."""
     wanted = [pl.col(name) == value for name, value in scope.where]
     wanted += [pl.col(name).is_not_null() for name in scope.each]
     if scope.tenant != "*":
         wanted.append(pl.col("tenant_id") == scope.tenant)
     if scope.above is not None:
         wanted.append(pl.col("input_tokens") > scope.above)
-    more = inputs(scope)
-    own = [name for name in dict.fromkeys((*sorted(named), *COLUMNS, *more)) if name in rated.columns]
-    rows = rated.select(own).with_columns(
-        *(dimension(rated, name) for name in sorted(named - set(own))),
-        *(pl.lit(None, kind).alias(name) for name, kind in more.items() if name not in own),
+    key = [pl.lit("|tenant_id="), pl.col(KEY + "tenant_id")]
+    for name in scope.names:
+        value = _shared(*scope.split) if scope.split and name == scope.split[0] else pl.col(KEY + name)
+        key += [pl.lit(f"|{name}="), value]
+    tokens = pl.col(_tokens_of(scope.buckets))
+    return named.filter(*wanted).select(
+        pl.lit(shape, pl.UInt32).alias("shape"),
+        pl.concat_str(key).alias("key"),
+        (pl.col("at") - pl.col("at") % scope.slice_ms).alias("slice"),
+        "event",
+        "currency",
+        "at",
+        "effective_cost",
+        tokens.alias("tokens"),
+        amount_of(scope, tokens).alias("amount"),
+        *(pl.col(name) if name in scope.contributors else pl.lit(None, pl.String).alias(name) for name in contributors),
     )
-    at = pl.col("event_time").dt.epoch("ms")
-    rows = (rows.filter(*wanted) if wanted else rows).with_columns(
-        at=at,
-        slice=at - at % scope.slice_ms,
-        currency=pl.col("currency").fill_null(""),
-        **({SHARED: _shared(*scope.split)} if scope.split else {}),
-    )
-    if scope.buckets:
-        rows = rows.with_columns(line_tokens(rows, scope.buckets))
-    return rows.with_row_index("row") if scope.measures or scope.contributors else rows
 
 
 def _shared(name: str, listed: Sequence[str]) -> pl.Expr:
     """The values that have a share of their own; all others, and none, are one."""
-    return pl.when(pl.col(name).is_in(listed)).then(name).otherwise(pl.lit(OTHERS))
+    return pl.when(pl.col(name).is_in(listed)).then(KEY + name).otherwise(pl.lit(OTHERS))
 
 
-def _detailed(sums: pl.DataFrame, rows: pl.DataFrame, scope: Scope, causes: int) -> pl.DataFrame:
-    """sums: group, row (of its events). Adds `extras` and `causes` as far as the scope asks for them."""
+def _detailed(
+    sums: pl.DataFrame,
+    rows: pl.DataFrame,
+    named: pl.DataFrame,
+    shapes: Sequence[Scope],
+    contributors: Sequence[str],
+    causes: int,
+) -> pl.DataFrame:
+    """sums: group, row (of its events). Adds `extras` and `causes` as far as the scopes ask for them."""
     groups = sums.select("group", "row").explode("row").sort("row")["group"]
     rows, sums = rows.with_columns(groups), sums.drop("row")
-    if scope.measures:
-        extras = extras_of(rows, scope).sort("group", "name")
-        lists = extras.group_by("group").agg(pl.struct("name", "amount").alias("extras"))
-        sums = sums.join(lists, on="group", how="left")
-    if scope.contributors:
-        sums = sums.join(causes_of(rows, scope, causes), on="group", how="left")
-    return sums
+    extras = [
+        extras_of(of_shape.select("group").hstack(named[of_shape["event"]]), shape)
+        for i, shape in enumerate(shapes)
+        if shape.measures and (of_shape := rows.filter(pl.col("shape") == i)).height
+    ]
+    lists = pl.concat([pl.DataFrame(schema=EXTRAS), *extras]).sort("group", "name")
+    sums = sums.join(lists.group_by("group").agg(pl.struct("name", "amount").alias("extras")), on="group", how="left")
+    return sums.join(causes_of(rows, contributors, causes), on="group", how="left")
 
 
 def partition_of(scope: str, partitions: int) -> int:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.pipeline import totals as pipeline_totals
 from streams.pipeline.adjust import Pairs, adjusted_totals
 from streams.pipeline.totals import CAUSES, TOTALS, _encode, read_totals, split, totals
 from streams.watch.scopes import Scope
@@ -123,6 +124,17 @@ def test_the_children_add_up_to_their_parent(each: tuple[str, ...], told: list[R
 
     for name in ("events", "tokens", "unpriced", "cost"):
         assert children[name].sum() == parent[name].sum()
+
+
+@given(st.lists(events, min_size=1, max_size=8), st.integers(1, 30))
+@settings(max_examples=20)
+def test_however_many_scopes_are_looked_at_together_they_say_the_same(told: list[Row], most: int) -> None:
+    frame = rated(told)
+    with pytest.MonkeyPatch.context() as patch:
+        together = totals(frame, SCOPES)
+        patch.setattr(pipeline_totals, "MOST_ROWS", most)
+
+        assert as_found(totals(frame, SCOPES)) == as_found(together)
 
 
 def test_a_row_names_the_largest_causes_only() -> None:
