@@ -14,6 +14,9 @@ from streams.outside import Away
 
 log = structlog.get_logger()
 FETCH_BYTES = 8 << 20
+# Whoever waits for room in a batch is woken with all others each time that one is sent: of 1,000 records sent side by side
+# each cost 285 us of CPU with the default of 16 KiB, 25 us with this. A topic's own limit is 1 MiB.
+BATCH_BYTES = 500_000
 REQUEST_BYTES = 9 << 20  # a dead letter is as large as the record that it buries; all else keeps under 1 MiB
 
 
@@ -39,6 +42,7 @@ class KafkaClient:
                     enable_idempotence=True,
                     acks="all",
                     max_request_size=REQUEST_BYTES,
+                    max_batch_size=BATCH_BYTES,
                     request_timeout_ms=30_000,
                 )
                 try:
