@@ -28,6 +28,7 @@ from streams.catalog.prices import Price
 from streams.jobs.rerate import Asked, RunPorts, apply
 from streams.kafka.catalog_log import CatalogLog, Published
 from streams.kafka.chained_log import Superseded
+from streams.pipeline import totals as pipeline_totals
 from streams.pipeline.adjust import adjusted_totals, read_pairs
 from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_frame
@@ -142,10 +143,18 @@ def contents(log: MemoryLog, *names: str) -> dict[Id, str]:
 
 
 class Watching(Gated):
-    @initialize(part=st.sampled_from([1, 400, 100_000]), sweep=st.sampled_from([0, 200, 5_000]), step=st.integers(1, 3))
-    def begin(self, part: int, sweep: int, step: int) -> None:
-        self.limits = state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP
-        state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP = part, sweep, step
+    @initialize(
+        part=st.sampled_from([1, 400, 100_000]),
+        sweep=st.sampled_from([0, 200, 5_000]),
+        step=st.integers(1, 3),
+        fits=st.sampled_from([0, 3_600, 100_000]),
+    )
+    def begin(self, part: int, sweep: int, step: int, fits: int = 100_000) -> None:
+        """fits: bytes of a totals message, so that the rows of all, of some or of none are read from the ledger."""
+        self.limits = state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP, pipeline_totals.MOST_BYTES
+        state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP, pipeline_totals.MOST_BYTES = (
+            part, sweep, step, fits
+        )  # fmt: skip
         self.folder = tempfile.TemporaryDirectory()
         self.loop = asyncio.new_event_loop()
         self.sources, self.ledgers = [MemoryLog(), MemoryLog()], [MemoryLog(), MemoryLog()]
@@ -292,7 +301,7 @@ class Watching(Gated):
         finally:
             if hasattr(self, "folder"):
                 self.folder.cleanup()
-                state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP = self.limits
+                state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP, pipeline_totals.MOST_BYTES = self.limits
 
     def settle(self) -> None:
         owner = WatchOwner(self, calm=True, is_elsewhere=len(self.alerts.messages) % 2 == 0)
