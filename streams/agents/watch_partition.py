@@ -103,7 +103,9 @@ class WatchPartition:
         self = cls(ports, folded, state, told, folded.chain.chain.mark)
         if state.head.sequence:
             published = await ports.catalogs.wait_for(state.head.sequence)
-            state.resume(published.catalog, published.published_ms)
+            gone = set(state.head.last_in.values())
+            former = [(last, (await ports.catalogs.wait_for(last)).catalog) for last in sorted(gone)]
+            state.resume(published.catalog, published.published_ms, former)
         _, end = await ports.totals.bounds()
         if end <= self.at:
             raise LogBroken(

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
@@ -246,12 +247,12 @@ class Watching(Gated):
         self.commands.land(write_command(command), [])
         self.run()
 
-    @rule(p=st.integers(0, 1))
-    def publish(self, p: int) -> None:
-        """A scope that comes later, known to one meter before the other: its windows are filled from the ledger."""
+    @rule(p=st.integers(0, 1), has_later=st.sampled_from([True, True, False]))
+    def publish(self, p: int, has_later: bool = True) -> None:
+        """A scope that comes later, known to one meter before the other: its windows are filled from the ledger; or it goes."""
         catalogs = self.meters[p].ports.catalogs
         assert isinstance(catalogs, CatalogLog)
-        self.has_later = True
+        self.has_later = has_later
         self.loop.run_until_complete(catalogs.publish(self.catalog()))
 
     @rule(amount=st.sampled_from(["0.01", "0.02", "0.05"]))
@@ -341,7 +342,9 @@ class Watching(Gated):
         """Events and cost of every scope in its window as of the clock."""
         found = {}
         for key, scoped in watch.state.tracks.items():
-            known = watch.state.watched[rule_of(key)]
+            known = watch.state.watched.get(rule_of(key))
+            if known is None:  # it is being dropped
+                continue
             advance(known, scoped.track, watch.state.clock)
             sums = stretches(known, scoped.track, watch.state.clock)["period"].sums
             found[key] = sums.events, sums.cost
@@ -402,3 +405,25 @@ def test_a_correction_that_comes_after_a_scope_it_does_not_know_counts_in_that_s
     world.send(0)
 
     world.teardown()  # compares every window with the logs
+
+
+@pytest.mark.parametrize("requests", range(28, 45, 4))
+def test_killed_while_it_drops_a_budget_whose_alerts_fire_the_next_owner_ends_them_alike(requests: int) -> None:
+    world = Watching()
+    world.begin(400, 200, 1)
+    world.publish(0)
+    world.use(0, [("a", 400, 0), ("b", 400, 0)])
+    world.publish(0, has_later=False)
+    world.use(0, [("a", 1, 0)])
+    while world.delivered < len(world.truth.messages):
+        world.deliver("once")
+    [owner] = world.owners
+
+    for _ in range(requests):
+        if owner.waiting is not None and not owner.waiting.done():
+            owner.waiting.set_result("ok")
+        world.run()
+    owner.task.cancel()
+    world.run()
+
+    world.teardown()  # compares every alert with those of an uninterrupted watch

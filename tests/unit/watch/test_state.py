@@ -176,6 +176,53 @@ def test_a_budget_that_is_dropped_frees_its_scopes() -> None:
     assert {id_and_tenant(r.key)[0] for r in rows(state)} == {"hour"}
 
 
+SAME = (
+    "kind",
+    "budget_id",
+    "tenant_id",
+    "dimensions",
+    "owner",
+    "accountable",
+    "severity",
+    "currency",
+    "runbook",
+    "parents",
+)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_what_a_dropped_rule_had_raised_ends_under_its_kind_and_owner_however_late_and_by_whom(
+    monkeypatch: pytest.MonkeyPatch, is_restarted: bool
+) -> None:
+    monkeypatch.setattr("streams.watch.state.STEP", 1)
+    mine = DAY.model_copy(update={"owner": "search", "accountable": "cfo", "where": {"model": "m"}, "parent": "hour"})
+    old = Rule(id="old", kind="catalog_age", days=1, owner="finops")
+    catalog = CATALOG.model_copy(update={"budgets": (mine, HOUR), "rules": (old,)})
+    state = fresh(catalog)
+    fired = state.take([day(0, "9", "a"), day(0, "9", "b")], cause()).alerts + state.tick(0, cause()).alerts
+
+    without = Catalog(budgets=(HOUR,))
+    state.adopt(2, without)
+    ended = state.take([], cause()).alerts
+    assert len(ended) == 1  # a step looks at one scope
+    state.adopt(3, without.model_copy(update={"budgets": ()}))
+    if is_restarted:
+        again = WatchState(state.tracks)
+        again.head = msgspec.msgpack.decode(msgspec.msgpack.encode(state.head), type=Head)
+        again.resume(Catalog(), 0, [(n, {1: catalog, 2: without}[n]) for n in set(again.head.last_in.values())])
+        state = again
+    for _ in range(3):
+        ended += state.tick(0, cause()).alerts
+
+    def said_of(alerts: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+        return sorted(((a["alert_id"], *(a[name] for name in SAME)) for a in alerts), key=str)
+
+    assert {a["reason"] for a in ended} == {"rule_gone"}
+    assert {(a["kind"], a["owner"]) for a in fired} == {("budget", "search"), ("catalog_age", "finops")}
+    assert said_of(ended) == said_of(fired)
+    assert (state.head.last_in, state.is_behind()) == ({}, False)
+
+
 def test_many_scopes_are_looked_at_in_steps_and_nobody_is_forgotten() -> None:
     state = fresh()
     state.take([day(0, "9", f"t{n}") for n in range(2 * STEP + 10)], cause())
