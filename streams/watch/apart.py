@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 from streams.catalog.alerting import Rule
@@ -108,7 +109,7 @@ def look_apart(
             hush = decided.silences.of(
                 Subject(about.kind, about.rule, about.tenant, about.owner, about.dimensions), cause.clock
             )
-            delays = decided.escalate_after(about, topic.rule.severity)
+            delays = partial(decided.escalate_after, about)
             transitions = advance(raised, topic.conditions, cause.clock, topic.rule, key, delays, why=why, hush=hush)
         found += [alert_record(about, t, cause, more=topic.more if topic else None) for t in transitions]
         if not raised:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from streams.catalog.alerting import Rule, Silence
 from streams.catalog.calendars import Calendar
-from streams.catalog.limits import Budget, Exemption, Rolling
+from streams.catalog.limits import Budget, BurnRate, BurnWindow, Exemption, Rolling
 from streams.catalog.models import Catalog
+from streams.catalog.routes import Route
 from streams.watch.alerts import Cause
 from streams.watch.kept import MemoryTracks, Row
 from streams.watch.periods import MINUTE_MS
@@ -85,6 +86,42 @@ def test_a_tick_ends_what_no_event_ends() -> None:
     ended = state.tick((START + 62) * MINUTE_MS, cause())
 
     assert said(ended.alerts) == [("hour", "1", "resolved")]
+
+
+def to(name: str, after: str, **match: Any) -> Route:
+    """A route that escalates after so long."""
+    given = {"id": name, "endpoints": ["chat"], "escalate": [{"after": after, "endpoints": ["phone"]}]}
+    return Route.model_validate(given | match)
+
+
+def test_an_alert_escalates_as_the_routes_of_its_own_severity_and_condition_say() -> None:
+    #  minute       0      20      40      60
+    #  fast, 3d/6h  fires                  escalates: it is a warning, although its rule is critical
+    #  hour, 0.8    fires  escalates
+    #  hour, 1      fires          escalates
+    slow = BurnWindow(long="3d", short="6h", factor=Decimal("1.1"), severity="warning")
+    fast = BurnRate(id="fast", budget="month", windows=(slow,), severity="critical", min_events=1)
+    routes = (
+        to("pages", "10m", match={"severities": ["critical"]}),
+        to("used-up", "40m", conditions=["1"]),
+        to("nearly", "20m", match={"rules": ["hour"]}),
+        to("rest", "60m"),
+    )
+    month = Budget(id="month", limit=Decimal(7200), period=Calendar(every="month"))
+    hour_ = HOUR.model_copy(update={"thresholds": (Decimal("0.8"), Decimal(1))})
+    state = fresh(Catalog(budgets=(month, hour_), burn_rates=(fast,), routes=routes))
+    fired = state.take([row(key_of("fast", "acme", []), 0, "7200"), hour(0, "11")], cause()).alerts
+
+    ticks = [(m, state.tick((START + m) * MINUTE_MS + 1, cause()).alerts) for m in range(10, 65, 10)]
+
+    assert sorted(said(fired)) == [
+        ("fast", "3d/6h", "firing"), ("hour", "0.8", "firing"), ("hour", "1", "firing")
+    ]  # fmt: skip
+    assert [(m, a["budget_id"], a["threshold"]) for m, told in ticks for a in told if a["reason"] == "escalated"] == [
+        (20, "hour", "0.8"),
+        (40, "hour", "1"),
+        (60, "fast", "3d/6h"),
+    ]
 
 
 def test_usage_without_a_price_raises_its_alert_by_model() -> None:
