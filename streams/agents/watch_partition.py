@@ -28,7 +28,7 @@ from streams.pipeline.adjust import adjusted_totals, read_pairs
 from streams.pipeline.chain import Chain, LogBroken
 from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_frame
-from streams.pipeline.totals import ADJUSTED, partition_of, read_totals, totals
+from streams.pipeline.totals import ADJUSTED, IN_LEDGER, partition_of, read_totals, totals
 from streams.watch.alerts import Cause
 from streams.watch.commands import BadCommand, read_command
 from streams.watch.scopes import Scope, rule_of
@@ -41,6 +41,7 @@ TICK_SECONDS = 10.0
 SMALL = 20_000  # of a payload; what is larger is read off the event loop
 TOGETHER = 100  # missed messages between whose settling the state is saved
 FEW = 500  # rows that the event loop may be held for
+Make = Callable[[bytes, Sequence[Scope]], pl.DataFrame]  # of a message of a log: TOTALS
 
 
 class Catalogs(MeterCatalogs, Protocol):
@@ -102,7 +103,9 @@ class WatchPartition:
         self = cls(ports, folded, state, told, folded.chain.chain.mark)
         if state.head.sequence:
             published = await ports.catalogs.wait_for(state.head.sequence)
-            state.resume(published.catalog, published.published_ms)
+            gone = set(state.head.last_in.values())
+            former = [(last, (await ports.catalogs.wait_for(last)).catalog) for last in sorted(gone)]
+            state.resume(published.catalog, published.published_ms, former)
         _, end = await ports.totals.bounds()
         if end <= self.at:
             raise LogBroken(
@@ -180,14 +183,22 @@ class WatchPartition:
             return Effects()
         if previous != applied:
             return await self._heal(name, applied, previous, at, message.timestamp)
-        deltas = await self._deltas(message.value or b"")
-        if sequence < self.state.head.sequence:  # scopes that its writer did not know yet, or knew as others
-            theirs = {s.id: s for s in (await self.ports.catalogs.wait_for(sequence)).scopes}
-            other = {i for i, w in self.state.watched.items() if theirs.get(i) != w.scope}
+        if message.value == IN_LEDGER:  # its rows were too large for a message
+            deltas, other = [], set(self.state.watched)
+        else:
+            deltas, other = await self._deltas(message.value or b""), await self._other(sequence)
+        if other:
             deltas = [d for d in deltas if rule_of(d.scope) not in other]
             async for _, more in self._from_log(name, at - 1, at, other, is_known=True):
                 deltas += more
         return await self._apply(name, at, deltas, message.timestamp)
+
+    async def _other(self, sequence: int) -> set[str]:
+        """Rules whose scopes a writer of that version did not know yet, or knew as others."""
+        if sequence == self.state.head.sequence:
+            return set()
+        theirs = {s.id: s for s in (await self.ports.catalogs.wait_for(sequence)).scopes}
+        return {i for i, w in self.state.watched.items() if theirs.get(i) != w.scope}
 
     async def _apply(self, name: str, at: int, deltas: list[Delta], detected: int) -> Effects:
         stream, _, p = name.rpartition("/")
@@ -252,8 +263,11 @@ class WatchPartition:
                 if not counted:
                     continue
             make = _corrections if is_correction else _rated
-            frame = await self.ports.offload(make, message.value or b"", scopes) if scopes else pl.DataFrame()
-            yield message.offset, [d for d in map(Delta._make, frame.iter_rows()) if self._is_ours(d.scope)]
+            yield message.offset, await self.ports.offload(self._ours, make, message.value or b"", scopes)
+
+    def _ours(self, make: Make, payload: bytes, scopes: Sequence[Scope]) -> list[Delta]:
+        rows = make(payload, scopes).iter_rows() if scopes else ()
+        return [d for d in map(Delta._make, rows) if self._is_ours(d.scope)]
 
     def _is_ours(self, scope: str) -> bool:
         return partition_of(scope, self.ports.partitions) == self.ports.partition

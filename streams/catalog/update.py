@@ -131,18 +131,29 @@ def _prices(old: Catalog, new: Catalog, schedules: dict[str, Schedule], at: date
             yield from news[sku]
             continue
         # A bucket without any price is billed like another (book.py): said in so many words where one of the two has its own.
-        before = _by(_billed_alike(olds[sku], news.get(sku, [])), _group)
-        after = _by(_billed_alike(news.get(sku, []), olds[sku]), _group)
-        everywhere = {(*group[:-3], "", "", "") for group in before}
-        for group in dict.fromkeys((*before, *after)):
-            held, next_ = before.get(group, []), after.get(group, [])
-            if not held and (*group[:-3], "", "", "") not in everywhere:
-                yield from next_
-            elif _facts(held, schedules, at) == _facts(next_, schedules, at):
-                yield from held
-            else:
-                yield from _cut(held, None, at)
-                yield from _cut(next_, at, None)
+        standing = _billed_alike(olds[sku], news.get(sku, []))
+        coming = _billed_alike(news.get(sku, []), olds[sku])
+        found = list(_of_sku(_by(standing, _group), _by(coming, _group), schedules, at))
+        # But not where it goes without saying: a bucket whose own prices still begin on the same day of the past.
+        said = set(standing) - set(olds[sku])
+        own, begins = _begins(olds[sku]), _begins(p for p in found if p not in said)
+        plain = {bucket for bucket, start in own.items() if start <= at and begins.get(bucket) == start}
+        yield from (p for p in found if p not in said or p.bucket not in plain)
+
+
+def _of_sku(
+    before: dict[Key, list[Price]], after: dict[Key, list[Price]], schedules: dict[str, Schedule], at: datetime
+) -> Iterator[Price]:
+    everywhere = {(*group[:-3], "", "", "") for group in before}
+    for group in dict.fromkeys((*before, *after)):
+        held, next_ = before.get(group, []), after.get(group, [])
+        if not held and (*group[:-3], "", "", "") not in everywhere:
+            yield from next_ if any(_cut(next_, at, None)) else ()  # else it would change the past alone
+        elif _facts(held, schedules, at) == _facts(next_, schedules, at):
+            yield from held
+        else:
+            yield from _cut(held, None, at)
+            yield from _cut(next_, at, None)
 
 
 def _billed_alike(prices: Sequence[Price], others: Sequence[Price]) -> list[Price]:
@@ -157,7 +168,7 @@ def _billed_alike(prices: Sequence[Price], others: Sequence[Price]) -> list[Pric
     return found
 
 
-def _begins(prices: Sequence[Price]) -> dict[str, datetime]:
+def _begins(prices: Iterable[Price]) -> dict[str, datetime]:
     """Since when each bucket has prices of its own."""
     found = dict[str, datetime]()
     for p in prices:

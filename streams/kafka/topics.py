@@ -39,9 +39,7 @@ def topics(settings: Settings) -> list[Topic]:
         Topic(RATED, p, {**APPEND_TIME, **FOREVER}),
         Topic(ADJUSTMENTS, p, {**APPEND_TIME, **FOREVER, **LARGE}),  # old and new rows of a whole batch
         Topic(SEEN, p, {**APPEND_TIME, **FOREVER}),
-        Topic(
-            TOTALS, q, {**APPEND_TIME, **FOREVER, **LARGE}
-        ),  # one message for each of the ledger, however many scopes
+        Topic(TOTALS, q, {**APPEND_TIME, **FOREVER}),
         Topic(STATE, q, {**APPEND_TIME, **FOREVER, **LARGE}),  # one scope may be large
         Topic(ALERTS, q, {**APPEND_TIME, **FOREVER}),
         Topic(BUDGETS, q, {**APPEND_TIME, "cleanup.policy": "compact", "segment.ms": str(3_600_000)}),  # it beats

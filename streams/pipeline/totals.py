@@ -2,6 +2,10 @@
 
 Event time decides the slice. Money is added per currency. What has no price counts in `unpriced`, never as 0 money. Scopes
 that ask for the same share one computation, and nothing is computed that no scope asks for.
+
+A message of usage.totals keeps under the limit that its batch keeps to, so that a topic which took the one takes the other:
+one that it refused would be refused for ever. What is too large leaves out its causes; if that is not enough, all rows: an
+empty body, with the headers of any other, says that the reader makes them from the batch, one message of the ledger.
 """
 
 import io
@@ -14,6 +18,7 @@ import polars as pl
 
 from streams.pipeline.dimensions import dimension
 from streams.pipeline.frames import MONEY
+from streams.pipeline.ledger import LIMIT_BYTES
 from streams.pipeline.measures import EXTRAS, amount_of, causes_of, extras_of, inputs, line_tokens
 from streams.watch.scopes import OTHERS, Scope
 
@@ -42,7 +47,8 @@ CAUSES = 8  # values of one dimension that a row names, the largest
 COLUMNS = ("event_time", "currency", "effective_cost", "total_tokens", "input_tokens")  # of every scope's events
 MOST_ROWS = 200_000  # events times scopes that are looked at together: memory
 KEY = "key:"  # before a dimension's name: its values as keys name them
-LIMIT_BYTES = 900_000  # of a message with causes; one without may be as large as its topic takes (kafka/topics.py)
+MOST_BYTES = LIMIT_BYTES  # of a message: what took the batch takes its totals
+IN_LEDGER = b""  # instead of rows; no rows at all are a schema at least
 
 
 def totals(rated: pl.DataFrame, scopes: Sequence[Scope], causes: int = CAUSES) -> pl.DataFrame:
@@ -182,7 +188,7 @@ def partition_of(scope: str, partitions: int) -> int:
 
 
 def split(frame: pl.DataFrame, partitions: int) -> list[bytes]:
-    """One Arrow IPC stream for each partition of usage.totals, empty ones too."""
+    """For each partition of usage.totals an Arrow IPC stream, also of no rows, or `IN_LEDGER`."""
     names = frame["scope"].unique().to_list()
     where = {name: partition_of(name, partitions) for name in names}
     q = frame["scope"].replace_strict(where, return_dtype=pl.Int64) if names else pl.Series("q", [], pl.Int64)
@@ -191,9 +197,9 @@ def split(frame: pl.DataFrame, partitions: int) -> list[bytes]:
 
 def _encode(frame: pl.DataFrame) -> bytes:
     payload = _ipc(frame)
-    if len(payload) > LIMIT_BYTES:  # who caused it is less than how much it is
+    if len(payload) > MOST_BYTES:  # who caused it is less than how much it is
         payload = _ipc(frame.with_columns(pl.lit(None, TOTALS["causes"]).alias("causes")))
-    return payload
+    return payload if len(payload) <= MOST_BYTES else IN_LEDGER
 
 
 def _ipc(frame: pl.DataFrame) -> bytes:
@@ -203,5 +209,5 @@ def _ipc(frame: pl.DataFrame) -> bytes:
 
 
 def read_totals(payload: bytes) -> pl.DataFrame:
-    """What `split` wrote for one partition."""
+    """Rows that `split` wrote for one partition."""
     return pl.read_ipc_stream(payload)

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 from streams.catalog.alerting import Rule
@@ -80,6 +81,7 @@ def _base(catalog: Catalog) -> Catalog:
 
 def look_apart(
     decided: Decisions,
+    having: Callable[[str], Decisions],
     apart: Apart,
     ours: Callable[[str], bool],
     published_ms: int,
@@ -89,27 +91,26 @@ def look_apart(
 ) -> list[dict[str, Any]]:
     """Records of what changes; `apart` is brought up to date.
 
+    having:       what was decided when a rule was last there
     ours:         whether a key is this partition's
     published_ms: when the newest version was
     moved:        prices that changed with the version adopted now
     """
-    known = {r.id: r for r in decided.catalog.rules}
     topics = dict(_topics(decided, apart, published_ms, cause.clock, dict(moved)))
     found = list[dict[str, Any]]()
     for key in sorted({*apart, *topics}):
         if not ours(key):
             continue
         raised, topic = apart.setdefault(key, {}), topics.get(key)
-        rule = topic.rule if topic else known.get(rule_of(key))
-        about = _about(decided, rule, key)
-        if topic is None or rule is None:
+        about = about_apart(having(rule_of(key)), key)
+        if topic is None:
             transitions = close(raised, cause.clock)
         else:
             hush = decided.silences.of(
                 Subject(about.kind, about.rule, about.tenant, about.owner, about.dimensions), cause.clock
             )
-            delays = decided.escalate_after(about, rule.severity)
-            transitions = advance(raised, topic.conditions, cause.clock, rule, key, delays, why=why, hush=hush)
+            delays = partial(decided.escalate_after, about)
+            transitions = advance(raised, topic.conditions, cause.clock, topic.rule, key, delays, why=why, hush=hush)
         found += [alert_record(about, t, cause, more=topic.more if topic else None) for t in transitions]
         if not raised:
             del apart[key]
@@ -138,8 +139,9 @@ def _again(known: Raised) -> Condition:
     )
 
 
-def _about(decided: Decisions, rule: Rule | None, key: str) -> About:
-    dims = dimensions_of(key)
+def about_apart(decided: Decisions, key: str) -> About:
+    """What an alert is about that belongs to no window."""
+    dims, rule = dimensions_of(key), next((r for r in decided.catalog.rules if r.id == rule_of(key)), None)
     tenant = decided.tenants.get(dims["tenant_id"])
     return About(
         kind=rule.kind if rule else "",

@@ -6,6 +6,7 @@ The state (state.py) knows what was used; this knows what people decided, and pu
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple
 
 from streams.catalog.limits import Budget, RunLimits
@@ -117,8 +118,8 @@ class Decisions:
     def _workload(self, tenant: str, name: str) -> Workload | None:
         return self.workloads.get((tenant, name)) or self.workloads.get(("*", name)) if name else None
 
-    def escalate_after(self, about: About, severity: str) -> tuple[int, ...]:
-        """Delays (ms) after which nobody's acknowledgement escalates an alert."""
+    def escalate_after(self, about: About, severity: str, condition: str) -> tuple[int, ...]:
+        """Delays (ms) after which nobody's acknowledgement escalates an alert: those of the routes that it takes."""
         if not any(route.escalate for route in self.catalog.routes):
             return ()
         return escalations_of(
@@ -130,6 +131,7 @@ class Decisions:
                 "dimensions": about.dimensions,
                 "owner": about.owner,
                 "severity": severity,
+                "threshold": condition,
             },
         )
 
@@ -181,7 +183,7 @@ def look(
     alerts, timers = list[dict[str, Any]](), None
     if raised or any(c.over for c in conditions):
         about = decided.about(known, key)
-        delays = decided.escalate_after(about, known.rule.severity)
+        delays = partial(decided.escalate_after, about)
         hush = decided.silences.of(Subject(known.kind, known.id, tenant, about.owner, dims), clock)
         changes = advance(
             raised, conditions, clock, known.rule, key, delays, why=why, lateness_ms=lateness_ms, hush=hush

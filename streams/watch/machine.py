@@ -51,6 +51,14 @@ class Transition(NamedTuple):
         return self.lateness_ms >= LATE_MS
 
 
+Delays = Callable[[str, str], Sequence[int]]
+
+
+def never(severity: str, condition: str) -> Sequence[int]:
+    """No escalation at all."""
+    return ()
+
+
 def nothing(severity: str) -> Hush | None:
     """No silence at all."""
     return None
@@ -62,7 +70,7 @@ class _Look:
 
     clock: int
     policy: Paged
-    escalate_after: Sequence[int]
+    escalate_after: Delays
     why: Why
     lateness_ms: int
     hush: Callable[[str], Hush | None]
@@ -84,7 +92,7 @@ def advance(
     clock: int,
     policy: Paged,
     scope: str,
-    escalate_after: Sequence[int] = (),
+    escalate_after: Delays = never,
     *,
     why: Why = "usage",
     lateness_ms: int = 0,
@@ -93,7 +101,8 @@ def advance(
     """What changes now; `raised` holds the alerts of the scope, by id, and is brought up to date.
 
     conditions:     all of the scope as they stand, the current period of each among them; what is missing is gone
-    escalate_after: ms since somebody was first told, rising; each reached without an acknowledgement is a level
+    escalate_after: of an alert of a severity and condition: ms since somebody was first told, rising; each reached without an
+                    acknowledgement is a level
     lateness_ms:    how far behind the clock lies the newest of what came
     hush:           the silence in force for an alert of a severity, at this clock
     """
@@ -131,7 +140,7 @@ def acknowledge(raised: dict[str, Raised], alert_id: str, ack: Ack, clock: int) 
 
 def close(raised: dict[str, Raised], clock: int, reason: Reason = "rule_gone") -> list[Transition]:
     """Everything that is open ends: its rule was dropped. `raised` is empty afterwards."""
-    look = _Look(clock, Paged(), (), "catalog", 0, nothing)
+    look = _Look(clock, Paged(), never, "catalog", 0, nothing)
     found = [
         t for name in sorted(raised) if raised[name].is_open for t in _resolve(name, raised[name], look, reason)[1]
     ]
@@ -139,14 +148,14 @@ def close(raised: dict[str, Raised], clock: int, reason: Reason = "rule_gone") -
     return found
 
 
-def next_due(raised: dict[str, Raised], policy: Paged, escalate_after: Sequence[int] = ()) -> int | None:
+def next_due(raised: dict[str, Raised], policy: Paged, escalate_after: Delays = never) -> int | None:
     """The next clock at which time alone may change something; None: never. The watch looks then, if nothing comes before."""
     return min(
         (at for known in raised.values() if known.is_open for at in _dues(known, policy, escalate_after)), default=None
     )
 
 
-def _dues(known: Raised, policy: Paged, escalate_after: Sequence[int]) -> Iterator[int]:
+def _dues(known: Raised, policy: Paged, escalate_after: Delays) -> Iterator[int]:
     if (end := _end(known)) is not None:
         yield end
     if known.state == PENDING:
@@ -159,8 +168,9 @@ def _dues(known: Raised, policy: Paged, escalate_after: Sequence[int]) -> Iterat
     elif known.state == FIRING:
         if policy.renotify:
             yield known.told + policy.renotify
-        if known.level < len(escalate_after):
-            yield known.paged + escalate_after[known.level]
+        delays = escalate_after(known.severity, known.name)
+        if known.level < len(delays):
+            yield known.paged + delays[known.level]
 
 
 _Change = tuple[Raised, list[Transition]]
@@ -266,7 +276,7 @@ def _timers(name: str, now: Raised, c: Condition, look: _Look) -> _Change:
         now = replace(now, hushed=0)
     if not now.paged:
         return _tell(name, now, look, "silence_over", c)
-    level = sum(1 for delay in look.escalate_after if look.clock - now.paged >= delay)
+    level = sum(1 for delay in look.escalate_after(c.severity, c.name) if look.clock - now.paged >= delay)
     if level > now.level:
         return _tell(name, replace(now, level=level), look, "escalated", c)
     if look.policy.renotify and look.clock - now.told >= look.policy.renotify:

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from streams.catalog.models import Catalog
-from streams.watch.alert_records import About, alert_record
+from streams.watch.alert_records import alert_record
 from streams.watch.alerts import Cause
-from streams.watch.apart import Apart, look_apart, price_changes
+from streams.watch.apart import Apart, about_apart, look_apart, price_changes
 from streams.watch.budget_record import budget_record
 from streams.watch.commands import Acknowledge, AnyCommand, Commands, Decide, EndSilence, Revoke, ms_of
 from streams.watch.conditions import Condition
@@ -26,7 +26,7 @@ from streams.watch.look import Decisions, has_record, limited, look, position_of
 from streams.watch.machine import Transition, Why, acknowledge, close
 from streams.watch.raised import Ack
 from streams.watch.readings import contributors, forecast, last_period
-from streams.watch.scopes import dimensions_of, rule_of
+from streams.watch.scopes import rule_of
 from streams.watch.tracks import NEVER, Track, add, advance, due, is_empty, past, stretches
 from streams.watch.watched import PERIOD, Watched
 from streams.watch.windows import Delta
@@ -45,6 +45,7 @@ class Head(msgspec.Struct):
     generations: rule -> version of the catalog since which its windows have their shape
     refreshing:  rule whose scopes are judged again -> the key up to which it was done
     dropping:    rules that are no longer there and whose scopes are
+    last_in:     rule that is no longer there -> last version that had it, as long as its alerts may be open
     apart:       alerts that no window is about; moved: vendors' prices that changed, not judged yet
     """
 
@@ -57,6 +58,7 @@ class Head(msgspec.Struct):
     commands: Commands = msgspec.field(default_factory=Commands)
     apart: Apart = {}
     moved: dict[str, Condition] = {}
+    last_in: dict[str, int] = {}
 
 
 @dataclass(slots=True)
@@ -96,6 +98,7 @@ class WatchState:
         self.decided = Decisions.of(Catalog(), self.head.commands)
         self._ours = ours
         self._published_ms = 0
+        self._former = dict[int, Decisions]()  # versions of `Head.last_in`: they say what its alerts are about
 
     @property
     def clock(self) -> int:
@@ -109,16 +112,21 @@ class WatchState:
 
     # What people decide
 
-    def resume(self, catalog: Catalog, published_ms: int = 0) -> None:
-        """Work with the version that the head names, which the broker took at `published_ms`: nothing has changed."""
+    def resume(self, catalog: Catalog, published_ms: int = 0, former: Iterable[tuple[int, Catalog]] = ()) -> None:
+        """Work with the version that the head names, which the broker took at `published_ms`: nothing has changed.
+
+        former: the versions that `Head.last_in` names
+        """
         self.decided = Decisions.of(catalog, self.head.commands)
         self._published_ms = published_ms
+        self._former |= {sequence: Decisions.of(c, self.head.commands) for sequence, c in former}
 
     def adopt(self, sequence: int, catalog: Catalog, published_ms: int = 0) -> set[str]:
         """Work with a later version. Ids whose scopes must be filled from the ledger; dropped ones free their state."""
-        head, before, old = self.head, self.watched, self.decided.catalog
+        head, before, old, last = self.head, self.watched, self.decided.catalog, self.head.sequence
         if head.sequence:
             head.moved |= price_changes(old, catalog, sequence, published_ms)
+        self._former[last] = self.decided  # until a tick finds that nobody needs it
         self.resume(catalog, published_ms)
         head.sequence = sequence
         fresh = {i for i, w in self.watched.items() if i not in before or before[i].shape != w.shape}
@@ -136,6 +144,8 @@ class WatchState:
             del head.generations[name]
             head.refreshing.pop(name, None)
         head.dropping = sorted((gone | set(head.dropping)) - self.watched.keys())
+        apart = {rule_of(key) for key in head.apart} - {r.id for r in catalog.rules}
+        head.last_in = {name: head.last_in.get(name, last) for name in (*head.dropping, *sorted(apart))}
         return fresh
 
     def is_behind(self) -> bool:
@@ -202,12 +212,9 @@ class WatchState:
             self.tracks.put(key, scoped, scoped.due)
             return Effects([self._acknowledged(known, key, scoped, change, cause)], dirty={key})
         change = acknowledge(self.head.apart.get(key, {}), command.alert_id, ack, self.clock)
-        rule = next((r for r in self.decided.catalog.rules if r.id == rule_of(key)), None)
-        if change is None or rule is None:
+        if change is None:
             return Effects()
-        dims = dimensions_of(key)
-        about = About(rule.kind, rule.id, dims["tenant_id"], key, dims, rule.owner, rule.accountable)
-        return Effects([alert_record(about, change, cause)])
+        return Effects([alert_record(about_apart(self._having(rule_of(key)), key), change, cause)])
 
     def _acknowledged(self, known: Watched, key: str, scoped: Scoped, change: Transition, cause: Cause) -> Record:
         sums = stretches(known, scoped.track, scoped.clock)[PERIOD].sums
@@ -218,7 +225,16 @@ class WatchState:
         head = self.head
         moved, head.moved = head.moved, {}
         cause = replace(cause, clock=head.clock)
-        return look_apart(self.decided, head.apart, self._ours, self._published_ms, cause, why, moved.items())
+        found = look_apart(
+            self.decided, self._having, head.apart, self._ours, self._published_ms, cause, why, moved.items()
+        )
+        head.last_in = {name: last for name, last in head.last_in.items() if name in head.dropping}
+        self._former = {s: d for s, d in self._former.items() if s in head.last_in.values()}
+        return found
+
+    def _having(self, rule: str) -> Decisions:
+        """What was decided in the last version that had a rule."""
+        return self._former.get(self.head.last_in.get(rule, -1), self.decided)
 
     def _step(self, clock: int, cause: Cause, rows: Mapping[str, Sequence[Delta]], why: Why) -> Effects:
         before, self.head.clock = self.head.clock, clock
@@ -314,8 +330,9 @@ class WatchState:
         if scoped is None:
             return
         if scoped.is_open:  # its rule is gone
-            dims = dimensions_of(key)
-            about = About("", rule_of(key), dims["tenant_id"], key, dims)
+            decided = self._having(rule_of(key))
+            known = decided.watched.get(rule_of(key))
+            about = decided.about(known, key) if known else about_apart(decided, key)
             effects.alerts += [alert_record(about, t, cause) for t in close(scoped.raised, cause.clock)]
         if scoped.told:
             effects.gone.add(key)

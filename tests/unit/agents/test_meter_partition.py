@@ -1,10 +1,13 @@
 """The meter of one partition with the real decision, over logs in memory: what it refuses, and what it says."""
 
+import asyncio
+
 import pytest
 
 from streams.agents.meter_partition import MeterPartition, MeterPorts
 from streams.catalog.models import Catalog
 from streams.kafka.catalog_log import CatalogLog
+from streams.kafka.ports import Headers
 from streams.pipeline.chain import LogBroken
 from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_headers
@@ -47,6 +50,35 @@ async def test_rated_events_that_lack_what_they_must_say_are_counted() -> None:
     await meter.settle(records)
 
     assert (meter.counts.rated, meter.counts.lacking) == (2, 1)
+
+
+class Broker(MemoryLog):
+    """Refuses for ever what is larger than its topic takes."""
+
+    async def append(self, value: bytes | None, headers: Headers, key: bytes | None = None) -> int | None:
+        if len(value or b"") > 3_000:  # a schema alone is more
+            return None
+        return await super().append(value, headers, key)
+
+
+async def test_totals_that_no_topic_takes_are_left_to_the_ledger_and_the_lane_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streams.pipeline.totals.MOST_BYTES", 3_000)
+    given, sent = await ports(), Broker()
+    given.totals = [sent]
+    meter = await MeterPartition.open(given, 0, HORIZON)
+
+    for number in range(2):
+        await asyncio.wait_for(meter.settle([avro(number)]), 5)
+
+    assert [m.value for m in sent.messages] == [b"", b""]
+    stamps = [dict(m.headers) for m in sent.messages]
+    assert [(h["stream"], h["p"], h["at"], h["previous"]) for h in stamps] == [
+        (b"s1", b"0", b"0", b"-1"),
+        (b"s1", b"0", b"1", b"0"),
+    ]
+    assert {h["catalog_sequence"] for h in stamps} == {b"1"}
 
 
 async def test_unrated_records_that_retention_took_stop_the_worker_until_a_person_confirms_the_source() -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
@@ -28,6 +29,7 @@ from streams.catalog.prices import Price
 from streams.jobs.rerate import Asked, RunPorts, apply
 from streams.kafka.catalog_log import CatalogLog, Published
 from streams.kafka.chained_log import Superseded
+from streams.pipeline import totals as pipeline_totals
 from streams.pipeline.adjust import adjusted_totals, read_pairs
 from streams.pipeline.frames import Record
 from streams.pipeline.ledger import read_frame
@@ -142,15 +144,23 @@ def contents(log: MemoryLog, *names: str) -> dict[Id, str]:
 
 
 class Watching(Gated):
-    @initialize(part=st.sampled_from([1, 400, 100_000]), sweep=st.sampled_from([0, 200, 5_000]), step=st.integers(1, 3))
-    def begin(self, part: int, sweep: int, step: int) -> None:
-        self.limits = state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP
-        state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP = part, sweep, step
+    @initialize(
+        part=st.sampled_from([1, 400, 100_000]),
+        sweep=st.sampled_from([0, 200, 5_000]),
+        step=st.integers(1, 3),
+        fits=st.sampled_from([0, 3_600, 100_000]),
+    )
+    def begin(self, part: int, sweep: int, step: int, fits: int = 100_000) -> None:
+        """fits: bytes of a totals message, so that the rows of all, of some or of none are read from the ledger."""
+        self.limits = state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP, pipeline_totals.MOST_BYTES
+        state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP, pipeline_totals.MOST_BYTES = (
+            part, sweep, step, fits
+        )  # fmt: skip
         self.folder = tempfile.TemporaryDirectory()
         self.loop = asyncio.new_event_loop()
         self.sources, self.ledgers = [MemoryLog(), MemoryLog()], [MemoryLog(), MemoryLog()]
         self.runs, self.adjustments = MemoryLog(), [MemoryLog(), MemoryLog()]
-        self.amount, self.has_later = "0.01", False
+        self.amount, self.has_later, self.is_dropped = "0.01", False, False
         self.truth, self.catalog_log = MemoryLog(), MemoryLog()
         self.totals, self.state, self.alerts, self.budgets = MemoryLog(), MemoryLog(), MemoryLog(), MemoryLog()
         self.owners = []
@@ -242,8 +252,15 @@ class Watching(Gated):
         """A scope that comes later, known to one meter before the other: its windows are filled from the ledger."""
         catalogs = self.meters[p].ports.catalogs
         assert isinstance(catalogs, CatalogLog)
-        self.has_later = True
+        self.has_later = not self.is_dropped
         self.loop.run_until_complete(catalogs.publish(self.catalog()))
+
+    @precondition(lambda self: self.has_later)
+    @rule(p=st.integers(0, 1))
+    def drop(self, p: int) -> None:
+        """It goes, for good: one that comes back in the same period would begin its alerts at revision 1 again."""
+        self.is_dropped = True
+        self.publish(p)
 
     @rule(amount=st.sampled_from(["0.01", "0.02", "0.05"]))
     def rerate(self, amount: str) -> None:
@@ -292,7 +309,7 @@ class Watching(Gated):
         finally:
             if hasattr(self, "folder"):
                 self.folder.cleanup()
-                state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP = self.limits
+                state_log.PART_BYTES, state_log.SWEEP_BYTES, watch_state.STEP, pipeline_totals.MOST_BYTES = self.limits
 
     def settle(self) -> None:
         owner = WatchOwner(self, calm=True, is_elsewhere=len(self.alerts.messages) % 2 == 0)
@@ -332,7 +349,9 @@ class Watching(Gated):
         """Events and cost of every scope in its window as of the clock."""
         found = {}
         for key, scoped in watch.state.tracks.items():
-            known = watch.state.watched[rule_of(key)]
+            known = watch.state.watched.get(rule_of(key))
+            if known is None:  # it is being dropped
+                continue
             advance(known, scoped.track, watch.state.clock)
             sums = stretches(known, scoped.track, watch.state.clock)["period"].sums
             found[key] = sums.events, sums.cost
@@ -393,3 +412,25 @@ def test_a_correction_that_comes_after_a_scope_it_does_not_know_counts_in_that_s
     world.send(0)
 
     world.teardown()  # compares every window with the logs
+
+
+@pytest.mark.parametrize("requests", range(28, 45, 4))
+def test_killed_while_it_drops_a_budget_whose_alerts_fire_the_next_owner_ends_them_alike(requests: int) -> None:
+    world = Watching()
+    world.begin(400, 200, 1)
+    world.publish(0)
+    world.use(0, [("a", 400, 0), ("b", 400, 0)])
+    world.drop(0)
+    world.use(0, [("a", 1, 0)])
+    while world.delivered < len(world.truth.messages):
+        world.deliver("once")
+    [owner] = world.owners
+
+    for _ in range(requests):
+        if owner.waiting is not None and not owner.waiting.done():
+            owner.waiting.set_result("ok")
+        world.run()
+    owner.task.cancel()
+    world.run()
+
+    world.teardown()  # compares every alert with those of an uninterrupted watch

@@ -130,6 +130,31 @@ def test_the_same_base_again_changes_nothing(old: Catalog, new: Catalog) -> None
     assert sorted(map(str, again.rows())) == sorted(map(str, book_of(first).frame.rows()))
 
 
+def test_what_stands_in_for_a_bucket_before_the_update_is_not_written_out_by_the_next_one() -> None:
+    #  old  reasoning            [AT--------
+    #  new  visible   [START---------------   stands in for reasoning until AT
+    old = Catalog(prices=(price(bucket="output_reasoning", effective_from=AT),))
+    new = Catalog(prices=(price(bucket="output_visible"),))
+
+    first = succeed(old, new, AT)
+
+    assert succeed(first, new, AT + DAY) is first
+
+
+def test_what_the_newer_base_does_not_sell_any_more_gets_no_price_in_the_past_from_the_next_update() -> None:
+    #  old  reasoning [START----------------   in the class `priority` [AT----
+    #  new  reasoning           [AT---------   in no other class, so nothing stands in there from AT on
+    reasoning, visible = price(bucket="output_reasoning"), price(bucket="output_visible")
+    first_class = {"service_tier": "priority"}
+    old = Catalog(prices=(reasoning, price(bucket="output_reasoning", effective_from=AT, **first_class)))
+    later = reasoning.model_copy(update={"effective_from": AT})
+    new = Catalog(prices=(later, visible, visible.model_copy(update=first_class)))
+
+    first = succeed(old, new, AT)
+
+    assert succeed(first, new, AT + DAY) is first
+
+
 def test_the_base_that_is_installed_succeeds_itself_without_a_change() -> None:
     assert succeed(base_catalog(), base_catalog(), AT) is base_catalog()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streams.pipeline import totals as pipeline_totals
 from streams.pipeline.adjust import Pairs, adjusted_totals
-from streams.pipeline.totals import CAUSES, TOTALS, _encode, read_totals, split, totals
+from streams.pipeline.totals import CAUSES, IN_LEDGER, TOTALS, _encode, read_totals, split, totals
 from streams.watch.scopes import Scope
 from tests.support.rated import RATED, Row, as_found, oracle, rated, row
 
@@ -169,7 +169,18 @@ def test_totals_come_back_from_the_topic_as_they_were() -> None:
 
 
 def test_a_message_that_would_be_too_large_leaves_out_the_causes(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = totals(rated([row(START, team="a", model="m")]), [FULL])
-    monkeypatch.setattr("streams.pipeline.totals.LIMIT_BYTES", 10)
+    found = totals(rated([row(START, team=f"t{n}", user_id=f"u{n}") for n in range(200)]), [FULL])
+    bare = len(_encode(found.with_columns(pl.lit(None, TOTALS["causes"]).alias("causes"))))
+    assert bare < len(_encode(found))
+    monkeypatch.setattr("streams.pipeline.totals.MOST_BYTES", bare)
 
-    assert read_totals(_encode(found))["causes"].to_list() == [None]
+    assert read_totals(_encode(found))["causes"].to_list() == [None] * 200
+
+
+def test_one_that_is_too_large_without_causes_too_leaves_its_rows_in_the_ledger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = totals(rated([row(START, team="a", model="m")]), [FULL])
+    monkeypatch.setattr("streams.pipeline.totals.MOST_BYTES", 10)
+
+    assert split(found, 2) == [IN_LEDGER, IN_LEDGER]

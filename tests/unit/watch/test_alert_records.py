@@ -118,7 +118,7 @@ def test_a_sentence_says_what_changed() -> None:
         "1", START, START + DAY, True, False, Decimal(11), Decimal(10), "events", "warning", False, "11 calls"
     )
     told = advance(raised, [over], START + HOUR, Paged(), "s", lateness_ms=HOUR)
-    told += advance(raised, [over], START + 2 * HOUR, Paged(), "s", (HOUR,))
+    told += advance(raised, [over], START + 2 * HOUR, Paged(), "s", lambda severity, condition: (HOUR,))
     [name] = raised
     if (taken := acknowledge(raised, name, Ack("ada", START + 2 * HOUR), START + 2 * HOUR)) is not None:
         told.append(taken)

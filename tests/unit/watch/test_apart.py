@@ -32,8 +32,8 @@ def base(*amounts: tuple[str, str, str]) -> tuple[Price, ...]:
 
 
 def look(catalog: Catalog, apart: Apart, clock: int, published: int = NOON, **more: object) -> list[tuple[object, ...]]:
-    decided = Decisions.of(catalog, Commands())
-    found = look_apart(decided, apart, lambda key: True, published, Cause(clock, clock, "", -1, -1), "time", **more)  # type: ignore[arg-type]
+    decided, cause = Decisions.of(catalog, Commands()), Cause(clock, clock, "", -1, -1)
+    found = look_apart(decided, lambda _: decided, apart, lambda key: True, published, cause, "time", **more)  # type: ignore[arg-type]
     return [(a["scope"], a["state"], a["reason"], a["revision"], a["value"]) for a in found]
 
 
@@ -95,7 +95,7 @@ def test_a_dropped_rule_resolves_its_alert_and_a_silence_says_so() -> None:
     quiet = Decisions.of(Catalog(rules=(AGE,), silences=(hush,)), Commands())
     cause = Cause(NOON + 31 * DAY_MS, 0, "", -1, -1)
 
-    [fired] = look_apart(quiet, apart, lambda key: True, NOON, cause, "time")
+    [fired] = look_apart(quiet, lambda _: quiet, apart, lambda key: True, NOON, cause, "time")
 
     assert fired["silenced"]["id"] == "hush"
     assert [c[1:3] for c in look(Catalog(), apart, NOON + 32 * DAY_MS)] == [("resolved", "rule_gone")]
@@ -104,7 +104,7 @@ def test_a_dropped_rule_resolves_its_alert_and_a_silence_says_so() -> None:
 def test_another_partition_raises_nothing_of_ours() -> None:
     decided, cause = Decisions.of(Catalog(rules=(AGE,)), Commands()), Cause(NOON + 31 * DAY_MS, 0, "", -1, -1)
 
-    assert look_apart(decided, {}, lambda key: False, NOON, cause, "time") == []
+    assert look_apart(decided, lambda _: decided, {}, lambda key: False, NOON, cause, "time") == []
 
 
 def test_rules_about_the_catalog_watch_no_usage() -> None:

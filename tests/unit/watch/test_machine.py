@@ -44,7 +44,7 @@ class Scope:
 
     def __init__(self, policy: Paged | None = None, escalate_after: Sequence[int] = ()) -> None:
         self.raised: dict[str, Raised] = {}
-        self.policy, self.escalate_after = policy or Paged(), escalate_after
+        self.policy, self.escalate_after = policy or Paged(), lambda severity, condition: escalate_after
         self.told: list[Transition] = []
 
     def look(self, minute: float, *conditions: Condition, **more: Any) -> list[tuple[str, str]]:

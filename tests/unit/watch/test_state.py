@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from streams.catalog.alerting import Rule, Silence
 from streams.catalog.calendars import Calendar
-from streams.catalog.limits import Budget, Exemption, Rolling
+from streams.catalog.limits import Budget, BurnRate, BurnWindow, Exemption, Rolling
 from streams.catalog.models import Catalog
+from streams.catalog.routes import Route
 from streams.watch.alerts import Cause
 from streams.watch.kept import MemoryTracks, Row
 from streams.watch.periods import MINUTE_MS
@@ -85,6 +86,42 @@ def test_a_tick_ends_what_no_event_ends() -> None:
     ended = state.tick((START + 62) * MINUTE_MS, cause())
 
     assert said(ended.alerts) == [("hour", "1", "resolved")]
+
+
+def to(name: str, after: str, **match: Any) -> Route:
+    """A route that escalates after so long."""
+    given = {"id": name, "endpoints": ["chat"], "escalate": [{"after": after, "endpoints": ["phone"]}]}
+    return Route.model_validate(given | match)
+
+
+def test_an_alert_escalates_as_the_routes_of_its_own_severity_and_condition_say() -> None:
+    #  minute       0      20      40      60
+    #  fast, 3d/6h  fires                  escalates: it is a warning, although its rule is critical
+    #  hour, 0.8    fires  escalates
+    #  hour, 1      fires          escalates
+    slow = BurnWindow(long="3d", short="6h", factor=Decimal("1.1"), severity="warning")
+    fast = BurnRate(id="fast", budget="month", windows=(slow,), severity="critical", min_events=1)
+    routes = (
+        to("pages", "10m", match={"severities": ["critical"]}),
+        to("used-up", "40m", conditions=["1"]),
+        to("nearly", "20m", match={"rules": ["hour"]}),
+        to("rest", "60m"),
+    )
+    month = Budget(id="month", limit=Decimal(7200), period=Calendar(every="month"))
+    hour_ = HOUR.model_copy(update={"thresholds": (Decimal("0.8"), Decimal(1))})
+    state = fresh(Catalog(budgets=(month, hour_), burn_rates=(fast,), routes=routes))
+    fired = state.take([row(key_of("fast", "acme", []), 0, "7200"), hour(0, "11")], cause()).alerts
+
+    ticks = [(m, state.tick((START + m) * MINUTE_MS + 1, cause()).alerts) for m in range(10, 65, 10)]
+
+    assert sorted(said(fired)) == [
+        ("fast", "3d/6h", "firing"), ("hour", "0.8", "firing"), ("hour", "1", "firing")
+    ]  # fmt: skip
+    assert [(m, a["budget_id"], a["threshold"]) for m, told in ticks for a in told if a["reason"] == "escalated"] == [
+        (20, "hour", "0.8"),
+        (40, "hour", "1"),
+        (60, "fast", "3d/6h"),
+    ]
 
 
 def test_usage_without_a_price_raises_its_alert_by_model() -> None:
@@ -174,6 +211,53 @@ def test_a_budget_that_is_dropped_frees_its_scopes() -> None:
     assert effects.gone == {day(0, "5").scope}
     assert state.records((), effects.gone, ("s", 0, 0)) == {day(0, "5").scope: (0, None)}
     assert {id_and_tenant(r.key)[0] for r in rows(state)} == {"hour"}
+
+
+SAME = (
+    "kind",
+    "budget_id",
+    "tenant_id",
+    "dimensions",
+    "owner",
+    "accountable",
+    "severity",
+    "currency",
+    "runbook",
+    "parents",
+)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_what_a_dropped_rule_had_raised_ends_under_its_kind_and_owner_however_late_and_by_whom(
+    monkeypatch: pytest.MonkeyPatch, is_restarted: bool
+) -> None:
+    monkeypatch.setattr("streams.watch.state.STEP", 1)
+    mine = DAY.model_copy(update={"owner": "search", "accountable": "cfo", "where": {"model": "m"}, "parent": "hour"})
+    old = Rule(id="old", kind="catalog_age", days=1, owner="finops")
+    catalog = CATALOG.model_copy(update={"budgets": (mine, HOUR), "rules": (old,)})
+    state = fresh(catalog)
+    fired = state.take([day(0, "9", "a"), day(0, "9", "b")], cause()).alerts + state.tick(0, cause()).alerts
+
+    without = Catalog(budgets=(HOUR,))
+    state.adopt(2, without)
+    ended = state.take([], cause()).alerts
+    assert len(ended) == 1  # a step looks at one scope
+    state.adopt(3, without.model_copy(update={"budgets": ()}))
+    if is_restarted:
+        again = WatchState(state.tracks)
+        again.head = msgspec.msgpack.decode(msgspec.msgpack.encode(state.head), type=Head)
+        again.resume(Catalog(), 0, [(n, {1: catalog, 2: without}[n]) for n in set(again.head.last_in.values())])
+        state = again
+    for _ in range(3):
+        ended += state.tick(0, cause()).alerts
+
+    def said_of(alerts: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+        return sorted(((a["alert_id"], *(a[name] for name in SAME)) for a in alerts), key=str)
+
+    assert {a["reason"] for a in ended} == {"rule_gone"}
+    assert {(a["kind"], a["owner"]) for a in fired} == {("budget", "search"), ("catalog_age", "finops")}
+    assert said_of(ended) == said_of(fired)
+    assert (state.head.last_in, state.is_behind()) == ({}, False)
 
 
 def test_many_scopes_are_looked_at_in_steps_and_nobody_is_forgotten() -> None:
