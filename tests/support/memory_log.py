@@ -12,6 +12,7 @@ class MemoryLog:
         self.messages: list[Message] = []
         self.late: list[tuple[bytes | None, Headers, bytes | None]] = []
         self.begin = 0
+        self.trims = list[int]()
         self._fate = fate or (lambda: "ok")
 
     def land(self, value: bytes | None, headers: Headers, key: bytes | None = None) -> int:
@@ -33,6 +34,7 @@ class MemoryLog:
         return None
 
     async def trim(self, before: int) -> None:
+        self.trims.append(before)
         self.begin = max(self.begin, before)
 
     async def bounds(self) -> tuple[int, int]:
