@@ -2,8 +2,7 @@
 
 import asyncio
 import zlib
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,40 +22,7 @@ from streams.watch.kept import Row, Scoped
 from streams.watch.state import Head
 from streams.watch.tracks import Track
 from tests.support.gates import inline
-from tests.support.memory_log import MemoryLog
-
-
-class Looked(MemoryLog):
-    """A test looks in before each request, with its name and its number since then; its own requests are not looked at."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.look: Callable[[str, int], Awaitable[None]] | None = None
-        self.asked = Counter[str]()
-
-    async def _asked(self, name: str) -> None:
-        look, self.look = self.look, None
-        if look:
-            self.asked[name] += 1
-            await look(name, self.asked[name])
-        self.look = look
-
-    async def append(self, value: bytes | None, headers: Headers, key: bytes | None = None) -> int | None:
-        await self._asked("append")
-        return await super().append(value, headers, key)
-
-    async def bounds(self) -> tuple[int, int]:
-        await self._asked("bounds")
-        return await super().bounds()
-
-    async def trim(self, before: int) -> None:
-        await self._asked("trim")
-        await super().trim(before)
-
-    async def read(self, start: int, stop: int | None = None) -> AsyncIterator[Message]:
-        await self._asked("read")
-        async for message in super().read(start, stop):
-            yield message
+from tests.support.memory_log import Looked, MemoryLog
 
 
 class Worker:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from streams.agents.tracks import NAMES, SqliteTracks
-from streams.watch.kept import MemoryTracks, Row, Scoped, pack
+from streams.watch.kept import MemoryTracks, Row, Scoped, Tracks, pack
 from streams.watch.tracks import NEVER, Track
 
 KEYS = [f"{rule_id}|{name}" for rule_id in ("r", "r2", "s", "r|") for name in ("a", "b", "é", "𝄞", "z" * 40)]
@@ -21,8 +21,8 @@ DUE = st.integers(0, 20) | st.just(NEVER)
 TOLD = st.integers(0, 3)
 
 
-def scoped(told: int = 1, due: int = NEVER, **other: int) -> Scoped:
-    return Scoped(Track(), told=told, due=due, **other)
+def scoped(told: int = 1, due: int = NEVER, clock: int = 0) -> Scoped:
+    return Scoped(Track(), told=told, due=due, clock=clock)
 
 
 def heard(tracks: MemoryTracks, said: dict[str, int], is_all: bool) -> tuple[set[str], set[str]]:
@@ -40,17 +40,18 @@ class SpillIsNoSpill(RuleBasedStateMachine):
     def begin(self) -> None:
         self.memory = MemoryTracks()
         self.files = [SqliteTracks(None, hot_bytes) for hot_bytes in (1, 700, 16 << 20)]
+        self.all: list[Tracks] = [self.memory, *self.files]
         self.said = dict[str, int]()
 
     @rule(key=KEY, told=TOLD, clock=st.integers(0, 3), due=DUE)
     def put(self, key: str, told: int, clock: int, due: int) -> None:
-        for tracks in (self.memory, *self.files):
-            tracks.put(key, scoped(told, due, clock=clock), due)
+        for tracks in self.all:
+            tracks.put(key, scoped(told, due, clock), due)
 
     @rule(key=KEY, told=TOLD, due=DUE)
     def change(self, key: str, told: int, due: int) -> None:
         """What `get` gives is changed, and put again, perhaps after others were looked at."""
-        for tracks in (self.memory, *self.files):
+        for tracks in self.all:
             found = tracks.get(key)
             tracks.get(KEYS[0])
             if found is not None:
@@ -59,13 +60,13 @@ class SpillIsNoSpill(RuleBasedStateMachine):
 
     @rule(key=KEY)
     def delete(self, key: str) -> None:
-        for tracks in (self.memory, *self.files):
+        for tracks in self.all:
             tracks.delete(key)
 
     @rule(rows=st.dictionaries(KEY, st.none() | st.tuples(TOLD, DUE), max_size=5))
     def load(self, rows: dict[str, tuple[int, int] | None]) -> None:
         given = [Row(k, NEVER, 0, None) if v is None else Row(k, v[1], v[0], pack(scoped(*v))) for k, v in rows.items()]
-        for tracks in (self.memory, *self.files):
+        for tracks in self.all:
             tracks.load(given)
 
     @rule()
@@ -86,7 +87,7 @@ class SpillIsNoSpill(RuleBasedStateMachine):
     @rule(clock=st.integers(0, 21), most=st.integers(1, 8), later=st.integers(0, 9))
     def look(self, clock: int, most: int, later: int) -> None:
         """What is due is put or deleted, as the state does it."""
-        for tracks in (*self.files, self.memory):
+        for tracks in self.all:
             for key in tracks.due(clock, most):
                 found = tracks.get(key)
                 assert found is not None
