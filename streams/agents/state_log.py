@@ -144,8 +144,7 @@ class StateLog:
             raise LogBroken(
                 f"usage.state: begins at {begin}, and no message says since when it is complete: it was cut; restore the topic"
             )
-        self.chain = ChainedLog(self._log, found.chain)
-        self.since = self.round = found
+        self.chain = ChainedLog(self._log, found.chain)  # at least what completed that round counts from here on
 
     async def _fold(self) -> None:
         """Take what counts beyond the chain: one pass says what does, a second one reads it.

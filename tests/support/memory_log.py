@@ -47,12 +47,16 @@ class MemoryLog:
 
 
 class Looked(MemoryLog):
-    """A test looks in before each request, with its name and its number since then; its own requests are not looked at."""
+    """A test looks in before each request, with its name and its number since then; its own requests are not looked at.
+
+    starts: from where it was read
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.look: Callable[[str, int], Awaitable[None]] | None = None
         self.asked = Counter[str]()
+        self.starts = list[int]()
 
     async def _asked(self, name: str) -> None:
         look, self.look = self.look, None
@@ -74,6 +78,7 @@ class Looked(MemoryLog):
         await super().trim(before)
 
     async def read(self, start: int, stop: int | None = None) -> AsyncIterator[Message]:
+        self.starts.append(start)
         await self._asked("read")
         async for message in super().read(start, stop):
             yield message
