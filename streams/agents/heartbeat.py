@@ -22,18 +22,19 @@ class Heartbeat:
     _beaten_at: float = float("-inf")
     _seen: int = 0
 
-    async def beat(self, taken: int, taken_ms: int, clock: int) -> None:
-        """Not more often than a lane looks. taken, taken_ms: offset and append time of the last message of totals that is in.
+    async def beat(self, taken: int, taken_ms: int, clock: int) -> int | None:
+        """Not more often than a lane looks; its offset, if it was time.
 
+        taken, taken_ms: offset and append time of the last message of totals that is in
         With nothing more in the log it has seen everything until now, so an idle watch looks as alive as it is.
         """
         now = self.monotonic()
         if now - self._beaten_at < BEAT_SECONDS:
-            return
+            return None
         self._beaten_at = now
         before = self.now_ms()
         _, end = await self.totals.bounds()
         self._seen = max(self._seen, before if taken + 1 >= end else taken_ms)
-        await append_surely(
+        return await append_surely(
             self.budgets, beat_record(self.partition, clock, self._seen), [], key=beat_key(self.partition)
         )

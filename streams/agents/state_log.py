@@ -23,8 +23,8 @@ Trimmed is what lies before the round before the one that was completed: the new
 
 import uuid
 import zlib
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -41,6 +41,7 @@ PART_BYTES = 850_000  # of scopes in one message before compression, well under 
 SWEEP_BYTES = 16_384  # of unchanged scopes in a message that changes nothing
 LOOK_BACK = 64  # messages in which the newest `since` is looked for
 Headers = dict[str, bytes]
+T = TypeVar("T")
 
 
 class Place(NamedTuple):
@@ -117,7 +118,7 @@ class StateLog:
         standing = msgspec.msgpack.decode(stored, type=FilePosition)
         at = standing.at
         begin, end = await self._log.bounds()
-        if standing.stream != self._stream or not begin <= at.end <= end:
+        if standing.stream != self._stream or begin > at.last + 1 or at.end > end:
             return False
         if at.last >= begin:  # is it the log that the file knows?
             async for message in self._log.read(at.last, at.last + 1):
@@ -143,25 +144,36 @@ class StateLog:
             raise LogBroken(
                 f"usage.state: begins at {begin}, and no message says since when it is complete: it was cut; restore the topic"
             )
-        self.chain = ChainedLog(self._log, found.chain)
-        self.since = self.round = found
+        self.chain = ChainedLog(self._log, found.chain)  # at least what completed that round counts from here on
 
     async def _fold(self) -> None:
-        """Take what counts beyond the chain: one pass says what does, a second one reads it."""
-        start, counting, parts = self.chain.chain.end, set[int](), set[bytes]()
-        async for message, counted in self.chain.walk():
-            if counted:
-                counting.add(message.offset)
-                if name := self._checked(message).get("parts"):
-                    parts.add(name)
-        if not counting:
-            return
+        """Take what counts beyond the chain: one pass says what does, a second one reads it.
+
+        Parts lie after the message that counted before theirs, perhaps before the chain's end: when that was read nobody knew
+        whether they would count. Copies that come after their message are passed over, since newer ones may say otherwise.
+        """
+        start, counting, parts = self.chain.chain.last + 1, set[int](), dict[bytes, int]()
+        try:
+            async for message, counted in self.chain.walk():
+                if counted:
+                    counting.add(message.offset)
+                    if name := self._checked(message).get("parts"):
+                        parts[name] = message.offset
+        except LogBroken:
+            await self._must_hold(start)
+            raise
         async for message in self._log.read(start, self.chain.chain.end):
             headers = dict(message.headers)
-            if headers.get("part") in parts:
+            if message.offset < parts.get(headers.get("part", b""), 0):
                 await self._offload(self._load_part, message.value or b"")
             elif message.offset in counting:
                 await self._offload(self._load, message, headers)
+        await self._must_hold(start)
+
+    async def _must_hold(self, start: int) -> None:
+        """A former owner may complete rounds, and trim, while we read: then what it said last is read."""
+        if (await self._log.bounds())[0] > start:
+            raise Superseded("usage.state: somebody else trimmed what was being read")
 
     def _checked(self, message: Message) -> Headers:
         headers = dict(message.headers)
@@ -201,31 +213,16 @@ class StateLog:
 
         budgets: how far usage.budgets is known to say what the scopes say
         """
-        try:
-            saved = await self._append(to, head, changed)
-        except LogBroken:  # a new owner may have trimmed what we stand on; `open` says it if it is worse
-            saved = None
-        if saved is None:
-            raise Superseded("usage.state: somebody else writes it")
-        (self.cursor, is_done), self.head, self.budgets = saved, head, budgets
-        trimmed = self.since.end
-        if is_done:
-            self._next_round(Place.of(self.chain.chain))
-        await self._offload(self._commit)
-        if is_done and trimmed:
-            await self._log.trim(trimmed)
-
-    async def _append(self, to: int, head: Head, changed: Collection[str]) -> tuple[str, bool] | None:
-        """The sweep's new cursor, and whether its round is complete; None when the message does not count."""
         name = uuid.uuid4().hex.encode()
-        bodies, count = self._bodies(changed), 0
+        bodies, cursor, count = self._bodies(changed), self.cursor, 0
         while True:
             rows, cursor, is_done, is_last = await self._offload(next, bodies)
             if is_last:
                 break
             part = [*APART, ("part", name), ("number", str(count).encode())]
-            if not await self.chain.beside(await self._offload(_deflated, rows), part):
-                return None
+            body = await self._offload(_deflated, rows)
+            if not await _unless_trimmed(self.chain.beside(body, part)):
+                raise Superseded("usage.state: somebody else writes it")
             count += 1
         headers = [
             ("base", str(self.chain.chain.mark).encode()),
@@ -238,8 +235,17 @@ class StateLog:
             *([("done", b"1")] if is_done else []),
             *([("parts", name)] if count else []),
         ]
-        counted, _ = await self.chain.append(await self._offload(_deflated, Body(head, rows)), headers)
-        return (cursor, is_done) if counted else None
+        body = await self._offload(_deflated, Body(head, rows))
+        counted, _ = await _unless_trimmed(self.chain.append(body, headers))
+        if not counted:
+            raise Superseded("usage.state: somebody else writes it")
+        self.head, self.cursor, self.budgets = head, cursor, budgets
+        trimmed = self.since.end
+        if is_done:
+            self._next_round(Place.of(self.chain.chain))
+        await self._offload(self._commit)
+        if is_done and trimmed:
+            await self._log.trim(trimmed)
 
     def _bodies(self, changed: Collection[str]) -> Iterator[tuple[list[Row], str, bool, bool]]:
         """Rows that fit a message, the sweep's cursor, whether the round is complete, whether these are the last."""
@@ -273,6 +279,14 @@ class StateLog:
             self._stream, Place.of(self.chain.chain), self.since, self.round, self.cursor, self.head, self.budgets
         )
         self.tracks.commit({"standing": msgspec.msgpack.encode(standing)})
+
+
+async def _unless_trimmed(asked: Awaitable[T]) -> T:
+    """A new owner may have trimmed what we stand on; `open` says it if it is worse."""
+    try:
+        return await asked
+    except LogBroken as error:
+        raise Superseded("usage.state: somebody else writes it") from error
 
 
 def _deflated(value: object) -> bytes:

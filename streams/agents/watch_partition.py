@@ -277,7 +277,9 @@ class WatchPartition:
         if self.heartbeat is None:
             p = self.ports
             self.heartbeat = Heartbeat(p.partition, p.totals, p.budgets, p.now_ms, p.monotonic)
-        await self.heartbeat.beat(self.at, self.at_ms, self.state.clock)
+        offset = await self.heartbeat.beat(self.at, self.at_ms, self.state.clock)
+        if offset is not None:
+            self.told.passed(offset)
 
     async def _copy_commands(self) -> None:
         """What people did goes into the totals, in one order with everything else, so that a replay sees the same hands.

@@ -11,7 +11,18 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 from streams.kafka.ports import Headers, Message
 from tests.support.memory_log import MemoryLog
 
+FAR = st.sampled_from([5, 20, 60, 200])
 FATES = st.sampled_from(["ok"] * 5 + ["unknown", "late", "lost"])
+
+
+class Turns(asyncio.SelectorEventLoop):
+    """A loop whose clock moves with each look at it, so that a pause before a retry is some turns, on every machine alike."""
+
+    _now = 0.0
+
+    def time(self) -> float:
+        self._now += 0.01
+        return self._now
 
 
 async def inline(work: Callable[..., Any], *args: Any) -> Any:
@@ -20,7 +31,7 @@ async def inline(work: Callable[..., Any], *args: Any) -> Any:
 
 
 class Owner:
-    """One worker; `calm` lets everything through. A subclass sets `task`."""
+    """One worker; `calm` lets everything through. A subclass sets `task`, and may say when it has nothing to do."""
 
     task: "asyncio.Task[None]"
 
@@ -38,6 +49,16 @@ class Owner:
             return await self.waiting
         finally:
             self.waiting = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return False
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it does not go on by itself."""
+        return self.task.done() or self.is_idle or (self.waiting is not None and not self.waiting.done())
 
 
 class GatedLog:
@@ -81,6 +102,8 @@ class Gated(RuleBasedStateMachine):
         async def turns() -> None:
             for _ in range(60):
                 await asyncio.sleep(0)
+                if all(owner.is_stuck for owner in self.owners):
+                    return
 
         self.loop.run_until_complete(turns())
         for owner in self.owners:
@@ -95,6 +118,20 @@ class Gated(RuleBasedStateMachine):
         for _ in range(times):
             if owner.waiting is not None and not owner.waiting.done():
                 owner.waiting.set_result(fate)
+            self.run()
+
+    @precondition(lambda self: self.owners)
+    @rule(data=st.data(), most=FAR)
+    def work(self, data: st.DataObject, most: int) -> None:
+        """An owner gets far before anything happens to it."""
+        self.go_on(data.draw(st.sampled_from(self.owners)), most)
+
+    def go_on(self, owner: Owner, most: int) -> None:
+        """So many of its requests are answered, or as many as it has."""
+        for _ in range(most):
+            if owner.waiting is None or owner.waiting.done():
+                return
+            owner.waiting.set_result("ok")
             self.run()
 
     @precondition(lambda self: self.owners)

@@ -24,7 +24,7 @@ from streams.pipeline.frames import INSTANT, Dead, Record
 from streams.pipeline.ledger import Coverage, Stamp, batches, read_frame, read_headers
 from streams.pipeline.seen import SeenSet
 from streams.pipeline.settle_outcome import Outcome
-from tests.support.gates import Gated, GatedLog, Owner, inline
+from tests.support.gates import Gated, GatedLog, Owner, Turns, inline
 from tests.support.memory_log import MemoryLog
 
 Q = 2
@@ -150,7 +150,7 @@ class MeterOwner(Owner):
 class LedgerProtocol(Gated):
     @initialize(chunk=st.integers(1, 6), skip=st.booleans(), snapshot_every=st.integers(1, 4))
     def begin(self, chunk: int, skip: bool, snapshot_every: int) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = Turns()
         self.source, self.ledger, self.dead, self.seen = MemoryLog(), MemoryLog(), MemoryLog(), MemoryLog()
         self.totals = [MemoryLog() for _ in range(Q)]
         self.catalogs, self.commit, self.generation = Catalogs(), 0, 0
