@@ -32,7 +32,7 @@ from streams.kafka.client import KafkaClient
 from streams.kafka.commits import committed_offsets
 from streams.pipeline.seen import SeenSet
 from streams.settings import Settings, group_of
-from tests.bench import latency, pricing
+from tests.bench import latency, pricing, watch
 from tests.bench.load import MODELS, fill
 
 ENOUGH = {"by_hand": 400_000, "stock_faust": 15_000}  # these are slow and steady from the first second
@@ -164,7 +164,7 @@ def show(name: str, row: Row, base: float) -> None:
     )
 
 
-def run(count: int, with_memory: bool, with_latency: bool, with_check: bool) -> dict[str, Any]:
+def run(count: int, with_memory: bool, with_latency: bool, with_check: bool, with_watch: bool) -> dict[str, Any]:
     """Every variant; each kind of load has a stack of its own."""
     rows: dict[str, Row] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -194,6 +194,8 @@ def run(count: int, with_memory: bool, with_latency: bool, with_check: bool) -> 
             from tests.bench import check  # which takes its prices from here
 
             report["check"] = check.measure(root / "check")
+        if with_watch:
+            report["watch"] = watch.measure(root / "watch", 1_000_000)
     return report
 
 
@@ -242,8 +244,9 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true", help="also fill 6 million events; takes minutes")
     parser.add_argument("--latency", action="store_true", help="also 2,000 events/s through everything")
     parser.add_argument("--check", action="store_true", help="also 2,000 checks/s over HTTP beside the stages")
+    parser.add_argument("--watch", action="store_true", help="also one worker with a million scopes")
     given = parser.parse_args()
-    report = run(given.events, given.memory, given.latency, given.check)
+    report = run(given.events, given.memory, given.latency, given.check, given.watch)
     flat = {name: round(row["rate"]) for name, row in report["variants"].items()}
     cpu = {name: round(row["cpu_us"], 2) for name, row in report["variants"].items()}
     print(json.dumps({**flat, "cpu_us": cpu, **{k: v for k, v in report.items() if k != "variants"}}))
