@@ -110,7 +110,16 @@ def look_apart(
                 Subject(about.kind, about.rule, about.tenant, about.owner, about.dimensions), cause.clock
             )
             delays = partial(decided.escalate_after, about)
-            transitions = advance(raised, topic.conditions, cause.clock, topic.rule, key, delays, why=why, hush=hush)
+            transitions = advance(
+                raised,
+                topic.conditions,
+                cause.clock,
+                topic.rule,
+                decided.identity(key),
+                delays,
+                why=why,
+                hush=hush,
+            )
         found += [alert_record(about, t, cause, more=topic.more if topic else None) for t in transitions]
         if not raised:
             del apart[key]

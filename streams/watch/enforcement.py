@@ -46,11 +46,13 @@ def enforce(
     clock: int,
     detected: int,
     exception: str | None = None,
+    identity: str | None = None,
 ) -> tuple[Enforced, dict[str, Any] | None]:
     """What is told now, and the record on usage.enforcements of the change, if there is one.
 
     standing: None = nothing is capped any more, or the scope is gone
     detected: the broker's append time (ms) of what caused it
+    identity: what the id is made of; None: the key
     """
     verdict = standing.verdict if standing else "allow"
     if verdict == before.verdict:
@@ -58,7 +60,7 @@ def enforce(
     number, dimensions = before.changes + 1, dimensions_of(key)
     unit = standing.unit if standing else None
     return Enforced(verdict, number), {
-        "enforcement_id": enforcement_id(key, number, clock),
+        "enforcement_id": enforcement_id(identity or key, number, clock),
         "scope": key,
         "tenant_id": dimensions[TENANT],
         "budget_id": known.id,
@@ -78,9 +80,9 @@ def enforce(
     }
 
 
-def enforcement_id(key: str, number: int, clock: int) -> str:
+def enforcement_id(identity: str, number: int, clock: int) -> str:
     """24 hex digits that every replay finds again. The clock is in it, since a scope that was forgotten counts from 1 again."""
-    return hashlib.sha256(f"{key}\n{number}\n{clock}".encode()).hexdigest()[:24]
+    return hashlib.sha256(f"{identity}\n{number}\n{clock}".encode()).hexdigest()[:24]
 
 
 def user_text(known: Watched, key: str, standing: Standing | None) -> str:

@@ -4,7 +4,7 @@ The state (state.py) knows what was used; this knows what people decided, and pu
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from streams.watch.exceptions import Grants, exception_field, extra_of, grants, 
 from streams.watch.judge import judge, next_look, verdict_of
 from streams.watch.machine import Transition, Why, advance, next_due
 from streams.watch.raised import Raised
-from streams.watch.scopes import dimensions_of, parent_key
+from streams.watch.scopes import dimensions_of, parent_key, rule_of
 from streams.watch.silences import Silences, Subject, silences
 from streams.watch.verdicts import Standing
 from streams.watch.watched import PERIOD, Watched, WindowSpec, watched
@@ -53,7 +53,10 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True)
 class Decisions:
-    """What people decided, in the catalog and at runtime; made anew when either changes."""
+    """What people decided, in the catalog and at runtime; made anew when either changes.
+
+    added: rule -> version of the catalog that brought it, unless the first one did
+    """
 
     watched: Mapping[str, Watched]
     budgets: Mapping[str, Budget]
@@ -62,9 +65,16 @@ class Decisions:
     grants: Grants
     silences: Silences
     catalog: Catalog
+    added: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, catalog: Catalog, commands: Commands, before: "Decisions | None" = None) -> "Decisions":
+    def of(
+        cls,
+        catalog: Catalog,
+        commands: Commands,
+        before: "Decisions | None" = None,
+        added: Mapping[str, int] | None = None,
+    ) -> "Decisions":
         """`before`: the same catalog's, when only commands came."""
         same = before if before is not None and before.catalog is catalog else None
         return cls(
@@ -75,7 +85,18 @@ class Decisions:
             grants=grants(catalog.exceptions, commands),
             silences=silences(catalog.silences, catalog.maintenance, commands),
             catalog=catalog,
+            added=same.added if same else dict(added or {}),
         )
+
+    @property
+    def rules(self) -> set[str]:
+        """Ids of all that may alert, whether a window is about it or not."""
+        return {*self.watched, *(rule.id for rule in self.catalog.rules)}
+
+    def identity(self, key: str) -> str:
+        """What ids of a scope's records are made of: a rule that went and came back is another one, which alerts anew."""
+        added = self.added.get(rule_of(key))
+        return key if added is None else f"{key}\n{added}"
 
     def dimensions(self, known: Watched, key: str) -> dict[str, str]:
         """What a scope names, the rule's own `where` included."""
@@ -186,12 +207,27 @@ def look(
         delays = partial(decided.escalate_after, about)
         hush = decided.silences.of(Subject(known.kind, known.id, tenant, about.owner, dims), clock)
         changes = advance(
-            raised, conditions, clock, known.rule, key, delays, why=why, lateness_ms=lateness_ms, hush=hush
+            raised,
+            conditions,
+            clock,
+            known.rule,
+            decided.identity(key),
+            delays,
+            why=why,
+            lateness_ms=lateness_ms,
+            hush=hush,
         )
         alerts = [_record(about, known, change, cause, stretches, past, contributors) for change in changes]
         timers = next_due(raised, known.rule, delays)
     enforced, enforcement = enforce(
-        before, known, key, standing, clock, cause.detected, exception["id"] if exception else None
+        before,
+        known,
+        key,
+        standing,
+        clock,
+        cause.detected,
+        exception["id"] if exception else None,
+        decided.identity(key),
     )
     moves = (at for at in decided.grants.changes(whose, tenant, dims) if at > clock)
     dues = [at for at in (timers, next_look(known, clock), min(moves, default=None)) if at is not None]

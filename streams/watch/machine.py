@@ -91,7 +91,7 @@ def advance(
     conditions: Sequence[Condition],
     clock: int,
     policy: Paged,
-    scope: str,
+    identity: str,
     escalate_after: Delays = never,
     *,
     why: Why = "usage",
@@ -101,6 +101,7 @@ def advance(
     """What changes now; `raised` holds the alerts of the scope, by id, and is brought up to date.
 
     conditions:     all of the scope as they stand, the current period of each among them; what is missing is gone
+    identity:       of the scope, what ids of its alerts are made of
     escalate_after: of an alert of a severity and condition: ms since somebody was first told, rising; each reached without an
                     acknowledgement is a level
     lateness_ms:    how far behind the clock lies the newest of what came
@@ -110,7 +111,7 @@ def advance(
         return []
     look, seen, found = _Look(clock, policy, escalate_after, why, lateness_ms, hush), set[str](), list[Transition]()
     for condition in conditions:
-        name = _name_of(raised, condition, scope)
+        name = _name_of(raised, condition, identity)
         seen.add(name)
         known = raised.get(name)
         if known is not None and known.is_open:
@@ -183,15 +184,15 @@ def _apply(raised: dict[str, Raised], name: str, change: _Change | None) -> list
     return change[1]
 
 
-def _name_of(raised: dict[str, Raised], c: Condition, scope: str) -> str:
+def _name_of(raised: dict[str, Raised], c: Condition, identity: str) -> str:
     """The id of the alert that a condition is about: of its period; of the episode that is open, else of one that begins.
 
     A period may move while its alert is open: a run got an earlier event, a day became a week. That is the same alert.
     """
     if c.anchor is None:
         running = [n for n, r in raised.items() if r.name == c.name and r.episode and r.is_open]
-        return running[0] if running else id_of(scope, c.name, c.end)
-    name = id_of(scope, c.name, c.anchor)
+        return running[0] if running else id_of(identity, c.name, c.end)
+    name = id_of(identity, c.name, c.anchor)
     if name in raised:
         return name
     for moved, r in raised.items():

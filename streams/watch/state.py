@@ -46,6 +46,7 @@ class Head(msgspec.Struct):
     refreshing:  rule whose scopes are judged again -> the key up to which it was done
     dropping:    rules that are no longer there and whose scopes are
     last_in:     rule that is no longer there -> last version that had it, as long as its alerts may be open
+    added:       rule -> version that brought it, unless the first one did; its alerts have other ids than its namesake's
     apart:       alerts that no window is about; moved: vendors' prices that changed, not judged yet
     """
 
@@ -59,6 +60,7 @@ class Head(msgspec.Struct):
     apart: Apart = {}
     moved: dict[str, Condition] = {}
     last_in: dict[str, int] = {}
+    added: dict[str, int] = {}
 
 
 @dataclass(slots=True)
@@ -117,17 +119,22 @@ class WatchState:
 
         former: the versions that `Head.last_in` names
         """
-        self.decided = Decisions.of(catalog, self.head.commands)
+        self.decided = Decisions.of(catalog, self.head.commands, added=self.head.added)
         self._published_ms = published_ms
         self._former |= {sequence: Decisions.of(c, self.head.commands) for sequence, c in former}
 
     def adopt(self, sequence: int, catalog: Catalog, published_ms: int = 0) -> set[str]:
         """Work with a later version. Ids whose scopes must be filled from the ledger; dropped ones free their state."""
         head, before, old, last = self.head, self.watched, self.decided.catalog, self.head.sequence
+        had = self.decided.rules
         if head.sequence:
             head.moved |= price_changes(old, catalog, sequence, published_ms)
         self._former[last] = self.decided  # until a tick finds that nobody needs it
         self.resume(catalog, published_ms)
+        has = self.decided.rules
+        new = has - had if head.sequence else set[str]()
+        head.added = {name: at for name, at in head.added.items() if name in has} | dict.fromkeys(sorted(new), sequence)
+        self.decided = replace(self.decided, added=head.added)
         head.sequence = sequence
         fresh = {i for i, w in self.watched.items() if i not in before or before[i].shape != w.shape}
         named = (

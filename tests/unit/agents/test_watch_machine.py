@@ -77,7 +77,7 @@ LEAST = {
     "trims": 50,
     "opened from a whole log": 1,
     "opened from a log that was cut": 20,
-    "opened from the file": 15,
+    "opened from the file": 5,
     "superseded": 10,
 }
 
@@ -215,8 +215,7 @@ class Watching(Gated):
     def catalog(self) -> Catalog:
         """What is decided at the moment."""
         price = PRICE.model_copy(update={"unit_price": Decimal(self.amount)})
-        later = LATER.model_copy(update={"id": f"later{self.published}"})
-        return Catalog(prices=(price,), budgets=(DAY, HOUR, later) if self.published % 2 else (DAY, HOUR))
+        return Catalog(prices=(price,), budgets=(DAY, HOUR, LATER) if self.published % 2 else (DAY, HOUR))
 
     async def adjuster(self, p: int) -> Adjuster:
         """Sends the totals of corrections to where the meter sends its own."""

@@ -228,6 +228,53 @@ SAME = (
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_rule_that_comes_back_under_its_id_within_its_period_is_another_one_and_alerts_anew(
+    is_restarted: bool,
+) -> None:
+    capped = DAY.model_copy(update={"mode": "enforce", "thresholds": (Decimal(1),)})
+    old = Rule(id="old", kind="catalog_age", days=1)
+    catalog = Catalog(budgets=(capped,), rules=(old,))
+    state = fresh(catalog)
+
+    def crossed() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        seen = state.take([day(0, "10")], cause())
+        return seen.alerts + state.tick(0, cause()).alerts, seen.enforcements
+
+    first, stopped = crossed()
+    state.adopt(2, Catalog())
+    ended = state.tick(0, cause()).alerts
+    state.adopt(3, catalog)
+    if is_restarted:
+        again = WatchState(state.tracks)
+        again.head = msgspec.msgpack.decode(msgspec.msgpack.encode(state.head), type=Head)
+        again.resume(catalog)
+        state = again
+    second, stopped_again = crossed()
+
+    # All at one clock, so that nothing but the version tells them apart.
+    assert len({a["occurred_at"] for a in (*first, *ended, *second)}) == 1
+    assert said(second) == said(first) == [("team-day", "1", "firing"), ("old", "1", "firing")]
+    assert [a["revision"] for a in second] == [1, 1]
+    assert {a["alert_id"] for a in ended} == {a["alert_id"] for a in first}
+    assert not {a["alert_id"] for a in second} & {a["alert_id"] for a in first}
+    assert [e["verdict"] for e in (*stopped, *stopped_again)] == ["stop", "stop"]
+    assert stopped[0]["enforcement_id"] != stopped_again[0]["enforcement_id"]
+
+
+def test_a_rule_that_comes_back_before_the_watch_saw_it_go_keeps_its_alert() -> None:
+    state = fresh(Catalog(budgets=(DAY,)))
+    first = state.take([day(0, "9")], cause()).alerts
+    state.adopt(2, Catalog())
+    state.adopt(3, Catalog(budgets=(DAY,)))
+    state.fill([day(0, "9")])
+
+    seen = state.take([day(1, "9")], cause()).alerts
+
+    assert said(first) == [("team-day", "0.8", "firing")]
+    assert said(seen) == [("team-day", "1", "firing")]  # the other goes on as it was
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
 def test_what_a_dropped_rule_had_raised_ends_under_its_kind_and_owner_however_late_and_by_whom(
     monkeypatch: pytest.MonkeyPatch, is_restarted: bool
 ) -> None:
