@@ -1,7 +1,9 @@
 """Deltas per scope and slice of time of one ledger batch: what the watch adds to its windows. Columns only.
 
-Event time decides the slice. Money is added per currency. What has no price counts in `unpriced`, never as 0 money. Scopes
-that ask for the same share one computation, and nothing is computed that no scope asks for.
+Event time decides the slice, but nothing happens after the broker took it: a producer whose clock is ahead, which the meter
+tolerates for some minutes, would end the periods of everybody else, since they share the watch's clock. Money is added per
+currency. What has no price counts in `unpriced`, never as 0 money. Scopes that ask for the same share one computation, and
+nothing is computed that no scope asks for.
 
 A message of usage.totals keeps under the limit that its batch keeps to, so that a topic which took the one takes the other:
 one that it refused would be refused for ever. What is too large leaves out its causes; if that is not enough, all rows: an
@@ -44,7 +46,14 @@ TOTALS = pl.Schema(
 KEYS = ("scope", "slice", "currency")
 FIGURES = ("events", "tokens", "unpriced", "unpriced_tokens", "cost")
 CAUSES = 8  # values of one dimension that a row names, the largest
-COLUMNS = ("event_time", "currency", "effective_cost", "total_tokens", "input_tokens")  # of every scope's events
+COLUMNS = (
+    "event_time",
+    "append_time",
+    "currency",
+    "effective_cost",
+    "total_tokens",
+    "input_tokens",
+)  # of every scope's events
 MOST_ROWS = 200_000  # events times scopes that are looked at together: memory
 KEY = "key:"  # before a dimension's name: its values as keys name them
 MOST_BYTES = LIMIT_BYTES  # of a message: what took the batch takes its totals
@@ -111,9 +120,14 @@ def _named(rated: pl.DataFrame, shapes: Iterable[Scope]) -> pl.DataFrame:
     return found.with_columns(
         *(line_tokens(found, asked).alias(_tokens_of(asked)) for asked in sorted(buckets)),
         *(_clean(name).alias(KEY + name) for name in sorted({"tenant_id", *(n for s in shapes for n in s.names)})),
-        at=pl.col("event_time").dt.epoch("ms"),
+        at=_happened(rated),
         currency=pl.col("currency").fill_null(""),
     ).with_row_index("event")
+
+
+def _happened(rated: pl.DataFrame) -> pl.Series:
+    """ms: the event's time, or that of its append where this was before."""
+    return rated.select(pl.min_horizontal("event_time", "append_time").dt.epoch("ms")).to_series()
 
 
 def _tokens_of(buckets: tuple[str, ...]) -> str:

@@ -29,6 +29,7 @@ COUNTS = ("attempt", "http_status", "tool_calls", "latency_ms", "time_to_first_t
 RATED = pl.Schema(
     {
         "event_time": INSTANT,
+        "append_time": INSTANT,
         **dict.fromkeys(TEXTS, pl.String()),
         **dict.fromkeys(COUNTS, pl.Int64()),
         "tool_call_hashes": pl.List(pl.String()),
@@ -45,7 +46,7 @@ Row = dict[str, Any]
 
 
 def row(at: int, buckets: dict[str, int] | None = None, cost: str | None = "0", **other: Any) -> Row:
-    """One event at `at` ms; its lines are its buckets, its tokens their sums."""
+    """One event at `at` ms, appended at once; its lines are its buckets, its tokens their sums."""
     found = {"input_uncached": 10} if buckets is None else buckets
     lines = [
         {"bucket": b, "quantity": n, "unit_price": None, "amount": None, "price_id": None} for b, n in found.items()
@@ -53,7 +54,8 @@ def row(at: int, buckets: dict[str, int] | None = None, cost: str | None = "0", 
     tokens = {side: sum(n for b, n in found.items() if _side(b) == side) for side in SIDES}
     empty: Row = dict.fromkeys(RATED.names())
     return empty | {
-        "event_time": datetime.fromtimestamp(at / 1000, UTC), "tenant_id": "acme", "lines": lines, "attributes": [],
+        "event_time": datetime.fromtimestamp(at / 1000, UTC),
+        "append_time": datetime.fromtimestamp(at / 1000, UTC), "tenant_id": "acme", "lines": lines, "attributes": [],
         "input_tokens": tokens["input_"], "total_tokens": sum(tokens.values()), "tool_call_hashes": [],
         "effective_cost": None if cost is None else Decimal(cost), "currency": None if cost is None else "USD",
         "is_deleted": 0,
@@ -71,8 +73,8 @@ def _side(bucket: str) -> str | None:
 
 
 def at_of(event: Row) -> int:
-    """Event time in ms."""
-    found: int = round(event["event_time"].timestamp() * 1000)
+    """Event time in ms, that of its append where this was before."""
+    found: int = round(min(event["event_time"], event["append_time"]).timestamp() * 1000)
     return found
 
 

@@ -1,5 +1,6 @@
 """Totals: columns equal plain Python, whatever a scope asks for; corrections are exact differences; any cut adds up."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import polars as pl
@@ -40,6 +41,7 @@ events = st.builds(
         st.integers(0, 1_000),
     ),
     st.none() | st.decimals(0, 10, places=9).map(str),
+    append_time=st.integers(START, START + 100_000).map(lambda ms: datetime.fromtimestamp(ms / 1000, UTC)),
     tenant_id=st.sampled_from(["acme", "other|"]),
     provider=st.sampled_from(["openai", "house"]),
     team=words,
@@ -135,6 +137,16 @@ def test_however_many_scopes_are_looked_at_together_they_say_the_same(told: list
         patch.setattr(pipeline_totals, "MOST_ROWS", most)
 
         assert as_found(totals(frame, SCOPES)) == as_found(together)
+
+
+def test_a_producer_whose_clock_is_ahead_does_not_move_the_clock_of_others() -> None:
+    appended = datetime.fromtimestamp((START + 59_000) / 1000, UTC)
+    ahead = row(START + 299_000, cost="1", team="a", append_time=appended)
+
+    [found] = totals(rated([ahead]), [TEAM]).iter_rows(named=True)
+
+    assert (found["first_ms"], found["last_ms"]) == (START + 59_000, START + 59_000)
+    assert found["slice"] == START + 59_000 - (START + 59_000) % TEAM.slice_ms
 
 
 def test_a_row_names_the_largest_causes_only() -> None:
