@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer
 
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+LONGEST_MS = 3_650 * UNITS["d"]  # what begins now ends within ten years
 _WRITTEN = re.compile(r"(\d{1,9})(ms|s|m|h|d|w)")
 
 
@@ -14,7 +15,10 @@ def duration_ms(value: Any) -> int:
     found = _WRITTEN.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError(f"duration is {value!r}; write a number and a unit, such as 90s, 30m, 6h, 3d")
-    return int(found[1]) * UNITS[found[2]]
+    ms = int(found[1]) * UNITS[found[2]]
+    if ms > LONGEST_MS:
+        raise ValueError(f"duration is {value!r}; write at most {duration_text(LONGEST_MS)}")
+    return ms
 
 
 def duration_text(ms: int) -> str:

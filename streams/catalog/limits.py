@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
 
 from streams.catalog.calendars import Calendar
 from streams.catalog.decided import Decided
@@ -19,6 +19,12 @@ Unit = Literal["cost", "tokens", "events", "unpriced", "retries", "tool_calls", 
 Size = Literal["1m", "5m", "30m", "1h", "6h", "24h", "3d", "7d"]
 
 
+FIRST, LAST = (
+    datetime(1970, 1, 1, tzinfo=UTC),
+    datetime(2200, 1, 1, tzinfo=UTC),
+)  # further no zone can carry a moment over
+
+
 def _moment(value: Any) -> Any:
     """A bare date is its first moment in UTC."""
     bare = isinstance(value, date) and not isinstance(value, datetime)
@@ -27,7 +33,15 @@ def _moment(value: Any) -> Any:
     return datetime.combine(value, time(), UTC) if bare else value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment)]
+def _in_reach(moment: datetime) -> datetime:
+    if not FIRST <= moment < LAST:
+        raise ValueError(
+            f"{moment.isoformat()}: write a moment from {FIRST:%Y} on and before {LAST:%Y}, with the zone of it"
+        )
+    return moment
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_in_reach)]
 
 
 class Rolling(Decided):
@@ -103,7 +117,7 @@ class Budget(Paged):
     parent: Id | None = None  # a child cannot spend what its parent lacks
     split: Split | None = None
     guard_tokens: int | None = Field(
-        None, gt=0
+        None, gt=0, le=10**15, strict=True
     )  # so many tokens without a price in a period count as the limit reached
     fail: Literal["open", "closed"] = "open"  # what a check says when nothing fresh is known
     stale_after: Duration = 60_000  # how old a check's knowledge may be

@@ -69,6 +69,10 @@ def _of_budget(budget: Budget, budgets: Mapping[str, Budget]) -> Iterator[str]:
     name = f"budgets {budget.id}"
     if isinstance(budget.period, Lifetime) and not _named(budget.each, {}):
         yield f"{name}: period is a lifetime and each is empty: it would never end; name what lives, such as run_id"
+    if budget.split and budget.split.by == TENANT:
+        yield f"{name}: split is by {TENANT}, whose scopes nobody may share; write a budget for each tenant instead"
+    if not budget.tenant:
+        yield f"{name}: tenant is empty; leave it out for every tenant, or name one"
     yield from _globs(name, "buckets", budget.buckets, OF_TOKENS)
     yield from _globs(name, "measures", budget.measures, {*KNOWN_BUCKETS, *MEASURES})
     if budget.guard_tokens is not None and budget.unit != "cost":

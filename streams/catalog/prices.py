@@ -34,7 +34,7 @@ def zone(name: str) -> str:
     """An IANA zone's name; ValueError with the remedy."""
     try:
         ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # `Europe` is a folder
         raise ValueError(f"zone {name}: unknown; write an IANA name such as Europe/Berlin") from error
     return name
 

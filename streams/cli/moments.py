@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import typer
 
+from streams.catalog.limits import FIRST, LAST
+
 DAY = "2026-11-24"
 
 
@@ -15,9 +17,12 @@ def moment(given: str) -> datetime:
         raise typer.BadParameter(f"{given}: is no time; write {DAY} or {DAY}T12:00:00Z") from error
     if found.tzinfo is None and len(given) > len(DAY):
         raise typer.BadParameter(f"{given}: has no zone; write it as {given}Z")
-    if found.year < 1970:
+    found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    if found < FIRST:
         raise typer.BadParameter(f"{given}: lies before 1970, where nothing was metered; mend the year")
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    if found >= LAST:
+        raise typer.BadParameter(f"{given}: lies after {LAST.year - 1}; mend the year")
+    return found.astimezone(UTC)
 
 
 def moment_ms(given: str | None) -> int | None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+LAST_MS = 253_402_300_799_000  # the last second of 9999
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -29,5 +31,6 @@ def text(amount: Decimal) -> str:
 
 
 def instant(ms: int) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """RFC 3339 in UTC with milliseconds; what no calendar holds is its last or first moment."""
+    at = datetime.fromtimestamp(min(max(ms, 0), LAST_MS) / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

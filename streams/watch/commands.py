@@ -4,12 +4,15 @@ A command may be on the topic twice, since its sender repeats until the broker h
 request, decision of an id is the one that counts, and what was ended does not begin again.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
+
+from streams.catalog.limits import FIRST, LAST
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KEEP_MS = 40 * 86_400_000  # what has ended is remembered so long, so that a repeat of it begins nothing
@@ -119,7 +122,22 @@ def read_command(body: bytes | None) -> AnyCommand:
         found: AnyCommand = _READ.decode(body or b"")
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise BadCommand(f"command: {error}; it is skipped, send it again with `usage-streams`") from error
+    for name, moment in _moments(found):
+        if not FIRST <= moment < LAST:
+            raise BadCommand(
+                f"command: {name} is {moment.isoformat()}, which no watch reaches; it is skipped, send it again with another"
+            )
     return found
+
+
+def _moments(command: Struct) -> Iterator[tuple[str, datetime]]:
+    """Every moment in it, by name."""
+    for name in command.__struct_fields__:
+        match value := getattr(command, name):
+            case datetime():
+                yield name, value
+            case Struct():
+                yield from _moments(value)
 
 
 def write_command(command: AnyCommand) -> bytes:

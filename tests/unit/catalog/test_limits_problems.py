@@ -216,6 +216,27 @@ SLIPS = {
         '[[silences]]\nid = "s"\nstarts = 2026-01-02\nends = 2026-01-01\nreason = "move"\n',
         "limits.toml:4: silences.0: silences s: ends after it starts; mend ends",
     ),
+    "a silence without end": (
+        '[[silences]]\nid = "s"\nstarts = 2026-01-02\nends = 9999-12-31T23:59:59-05:00\nreason = "for good"\n',
+        "limits.toml:4: silences.0.ends: 9999-12-31T23:59:59-05:00: write a moment from 1970 on and before 2200",
+    ),
+    "a life that outlives everybody": (
+        budget(more="renotify = '9999999d'"),
+        "duration is '9999999d'; write at most 3650d",
+    ),
+    "a zone that is a folder": (GOOD.replace("Europe/Berlin", "Europe"), "zone Europe: unknown; write an IANA name"),
+    "a share of a tenant": (
+        GOOD + '[budgets.split]\nby = "tenant_id"\nshares = { acme = "0.5" }\n',
+        "split is by tenant_id, whose scopes nobody may share; write a budget for each tenant instead",
+    ),
+    "a budget of no tenant": (
+        GOOD.replace('each = ["team"]', 'each = ["team"]\ntenant = ""'),
+        "tenant is empty; leave it out for every tenant, or name one",
+    ),
+    "a number that is a truth": (
+        GOOD.replace('each = ["team"]', 'each = ["team"]\nguard_tokens = true'),
+        "guard_tokens",
+    ),
     "a time of day that is none": (
         '[[maintenance]]\nid = "night"\nstart = "10 pm"\nend = "23:00"\nreason = "backup"\n',
         "limits.toml:3: maintenance.0.start: is '10 pm'; write a time of day, such as 22:00",

@@ -108,6 +108,9 @@ def test_the_record_is_plain_json() -> None:
         b'{"kind":"ack","command_id":"1","at":"2026-11-20T12:00:00Z","by":"me"}',
         b'{"kind":"ack","command_id":"1","at":"2026-11-20T12:00:00","by":"me","alert_id":"a"}',  # no zone
         b'{"kind":"ack","command_id":"","at":"2026-11-20T12:00:00Z","by":"me","alert_id":"a"}',
+        b'{"kind":"ack","command_id":"1","at":"2200-01-01T00:00:00Z","by":"me","alert_id":"a"}',
+        b'{"kind":"silence","command_id":"1","at":"2026-11-20T12:00:00Z","by":"me","silence":{"id":"s","reason":"r",'
+        b'"starts":"2026-11-20T12:00:00Z","ends":"9999-12-31T23:59:59-05:00"}}',
     ],
 )
 def test_what_cannot_be_read_says_so_with_a_remedy(body: bytes | None) -> None:

@@ -1,6 +1,6 @@
 """The watch as a fold: windows equal brute force in any order, a restart anywhere changes nothing, alerts are states."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from streams.catalog.calendars import Calendar
 from streams.catalog.limits import Budget, BurnRate, BurnWindow, Exemption, Rolling
 from streams.catalog.models import Catalog
 from streams.catalog.routes import Route
+from streams.watch import commands
 from streams.watch.alerts import Cause
 from streams.watch.kept import MemoryTracks, Row
 from streams.watch.periods import MINUTE_MS
@@ -436,3 +437,15 @@ def test_a_correction_of_what_was_forgotten_raises_nothing_and_leaves_nothing() 
     left = state.tracks.get(day(0, "0").scope)
     assert left is not None
     assert left.track.periods.keys() == {(START + late) * MINUTE_MS}
+
+
+def test_a_silence_without_end_that_an_earlier_version_took_stops_no_watch() -> None:
+    state = fresh()
+    ends = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(-timedelta(hours=5)))
+    silence = commands.Silence("s", datetime(2026, 1, 1, tzinfo=UTC), ends, "for good")
+    state.command(0, commands.StartSilence(command_id="c", at=silence.starts, by="me", silence=silence), cause())
+
+    alerts = state.take([day(0, "9")], cause(1)).alerts
+
+    assert said(alerts) == [("team-day", "0.8", "firing")]
+    assert alerts[0]["silenced"]["until"] == "9999-12-31T23:59:59.000Z"
