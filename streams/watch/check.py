@@ -15,7 +15,7 @@ import msgspec
 
 from streams.watch import alerts
 from streams.watch.coverage import Cover, Coverage, parse_key
-from streams.watch.lines import ALLOW, APPROVE, OF_STEP, SEVERITY, ZERO, Line, lines_of, worst
+from streams.watch.lines import ALLOW, APPROVE, OF_STEP, SEVERITY, ZERO, Line, has_ended, lines_of, worst
 from streams.watch.packed_record import PackedRecord
 
 instant = lru_cache(maxsize=8192)(alerts.instant)
@@ -189,7 +189,7 @@ def _named(coverage: Coverage, key: str) -> tuple[Cover, str, Mapping[str, str]]
 
 def _judge(place: Place, coverage: Coverage, known: Knowledge, question: Question, now: int) -> Judged:
     cover, standing = place.cover, known.standing(place.key)
-    granted = () if standing else coverage.in_force(cover, place.dimensions, now)
+    granted = () if standing and not has_ended(standing, now) else coverage.in_force(cover, place.dimensions, now)
     asked = question.amount, question.unit, question.currency
     lines = lines_of(cover, place.dimensions, standing, granted, asked, now)
     fresh = known.fresh_ms(place.key)

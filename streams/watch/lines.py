@@ -63,13 +63,13 @@ def lines_of(
     asked: Asked,
     now: int,
 ) -> Sequence[Line]:
-    """The worst first. granted: exceptions in force for a scope of which nothing is known yet."""
+    """The worst first. granted: exceptions in force that no record counts with."""
     if cover.kind == "budget":
         return [_budget(cover, dimensions, standing, granted, asked, now)]
     lines = _run(cover, standing, granted, asked, now)
     found = sorted(lines, key=lambda line: (-SEVERITY[line.asked], -line.share))
     known = (
-        standing.verdict if standing and not _is_over(cover, standing, now) and not _has_ended(standing, now) else ALLOW
+        standing.verdict if standing and not _is_over(cover, standing, now) and not has_ended(standing, now) else ALLOW
     )
     if SEVERITY[known] > SEVERITY[found[0].verdict]:  # the watch knows more than the figures that it published
         found[0] = found[0]._replace(
@@ -88,27 +88,35 @@ def _budget(
 ) -> Line:
     step = cover.step(now)
     if standing is None:
-        base = cover.limit_of(dimensions)
-        if base is None or not granted:
-            return _line(cover, cover.unit, None, base, ZERO, step, asked, None)
-        shown = exception_field(uses(granted, ZERO, base))
-        return _line(cover, cover.unit, None, EXACT.add(base, extra_of(granted)), ZERO, step, asked, shown)
-    is_over, has_ended = _is_over(cover, standing, now), _has_ended(standing, now)
+        limit, exception = _with_granted(cover.limit_of(dimensions), granted, ZERO)
+        return _line(cover, cover.unit, None, limit, ZERO, step, asked, exception)
+    is_over, is_ended = _is_over(cover, standing, now), has_ended(standing, now)
     has_moved = standing.step is not None and standing.step != step
-    limit = _decimal(standing.base_limit if has_ended else standing.limit)
+    limit, exception = _decimal(standing.limit), standing.exception
     used = ZERO if is_over else Decimal(standing.used)
+    if is_ended:
+        limit, exception = _with_granted(_decimal(standing.base_limit), granted, used)
     guarded = not is_over and cover.guard is not None and standing.unpriced_tokens >= cover.guard
-    exception = None if has_ended else standing.exception
-    held = None if is_over or has_ended or has_moved else standing
+    held = None if is_over or is_ended or has_moved else standing
     line = _line(cover, standing.unit, None, limit, used, step, asked, exception, guarded, held)
     return line._replace(is_current=False) if is_over else line
+
+
+def _with_granted(
+    base: Decimal | None, granted: Sequence[Grant], used: Decimal
+) -> tuple[Decimal | None, dict[str, Any] | None]:
+    """A limit with what exceptions add to it, and those as they are shown."""
+    if base is None or not granted:
+        return base, None
+    return EXACT.add(base, extra_of(granted)), exception_field(uses(granted, used, base))
 
 
 def _is_over(cover: Cover, standing: PackedRecord, now: int) -> bool:
     return cover.has_end and standing.period_end is not None and now >= standing.period_end
 
 
-def _has_ended(standing: PackedRecord, now: int) -> bool:
+def has_ended(standing: PackedRecord, now: int) -> bool:
+    """Whether an exception that a record counts with is over, so that the watch will say something else."""
     return standing.until is not None and now >= standing.until
 
 
@@ -116,12 +124,13 @@ def _run(
     cover: Cover, standing: PackedRecord | None, granted: Sequence[Grant], asked: Asked, now: int
 ) -> Iterator[Line]:
     step, limits, exception = cover.step(now), dict(cover.limits), None
-    if standing is not None and standing.limits and not _has_ended(standing, now):
+    if standing is not None and standing.limits and not has_ended(standing, now):
         limits, exception = {name: Decimal(limit) for name, limit in standing.limits.items()}, standing.exception
-    elif standing is None and granted and "cost" in limits:
-        exception = exception_field(uses(granted, ZERO, limits["cost"]))
-        limits["cost"] = EXACT.add(limits["cost"], extra_of(granted))
     begun = standing if standing is not None and not _is_over(cover, standing, now) else None
+    if granted and "cost" in limits:
+        used = Decimal(begun.used_by.get("cost", 0)) if begun else ZERO
+        exception = exception_field(uses(granted, used, limits["cost"]))
+        limits["cost"] = EXACT.add(limits["cost"], extra_of(granted))
     for name, limit in limits.items():
         used = Decimal(begun.used_by.get(name, 0)) if begun else ZERO
         if name == "elapsed" and begun and begun.period_start is not None:

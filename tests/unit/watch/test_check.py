@@ -145,6 +145,22 @@ def test_an_exception_ends_on_the_dot() -> None:
     assert (ended.verdict, ended.headroom, ended.exception, ended.stop_reason) == ("stop", "0", None, "limit")
 
 
+def test_when_one_of_two_exceptions_ends_the_other_goes_on_at_once() -> None:
+    start = datetime.fromtimestamp((NOW - DAY) / 1000, UTC)
+    other = Exemption(
+        id="x2", budget="team", tenant="acme", where={"team": "search"}, extra=Decimal(4), justification="launch",
+        approver="cfo", starts=start, expires=datetime.fromtimestamp((NOW + DAY) / 1000, UTC),
+    )  # fmt: skip
+    first = {"id": "x1", "until": "2026-09-21T14:13:30Z", "extra": "5", "used": "2"}  # 10 s after NOW
+    known = knowing(record(TEAM_KEY, "12", "19", base_limit="10", exception=first, verdict="allow"), fresh=NOW + DAY)
+    found = coverage_of(Catalog(budgets=(TEAM,), exceptions=(other,)))
+
+    ended = check(found, known, Question(ACME), NOW + 10_000)
+
+    assert (ended.limit, ended.used, ended.headroom, ended.verdict) == ("14", "12", "2", "warn")
+    assert ended.exception is not None and ended.exception["id"] == "x2"
+
+
 def test_exceptions_of_the_catalog_hold_for_a_scope_that_has_no_record_yet() -> None:
     def exemption(name: str, expires: int, team: str = "search") -> Exemption:
         start, end = (datetime.fromtimestamp((NOW + at) / 1000, UTC) for at in (-DAY, expires))
