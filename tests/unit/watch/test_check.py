@@ -158,7 +158,8 @@ def test_when_one_of_two_exceptions_ends_the_other_goes_on_at_once() -> None:
     ended = check(found, known, Question(ACME), NOW + 10_000)
 
     assert (ended.limit, ended.used, ended.headroom, ended.verdict) == ("14", "12", "2", "warn")
-    assert ended.exception is not None and ended.exception["id"] == "x2"
+    assert ended.exception is not None
+    assert ended.exception["id"] == "x2"
 
 
 def test_exceptions_of_the_catalog_hold_for_a_scope_that_has_no_record_yet() -> None:
