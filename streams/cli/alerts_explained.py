@@ -18,6 +18,7 @@ from streams.warehouse.client import connect
 from streams.warehouse.queries import run_query
 from streams.watch.alerts import text
 from streams.watch.commands import ms_of
+from streams.watch.raised import RESOLVED
 from streams.watch.scopes import dimensions_of
 from streams.watch.silences import Subject, matches, silences
 
@@ -47,23 +48,29 @@ def subject_of(record: Mapping[str, Any]) -> Subject:
 
 
 def thresholds(seen: Seen, record: Record) -> list[dict[str, Any]]:
-    """Every threshold of the budget with its amount, and the alert of this scope and period that is about it, if any."""
-    same = {
-        str(r["threshold"]): r
-        for r in seen.records()
-        if r["scope"] == record["scope"] and r.get("period_start") == record.get("period_start")
-    }
+    """Every threshold of the budget with its amount, and the alert of this scope and time that is about it, if any."""
+    of_scope = [r for r in seen.records() if r["scope"] == record["scope"]]
+    same = {str(r["threshold"]): r for r in of_scope if _overlaps(r, record)}
+    if (record.get("window") or {}).get("kind") == "rolling":  # each was last told at a time of its own
+        same |= {str(r["threshold"]): r for r in of_scope if r["state"] != RESOLVED}
+    same[str(record["threshold"])] = record
     found = next((b for b in seen.catalog.budgets if b.id == record["budget_id"]), None)
     names = dict.fromkeys(map(text, found.thresholds)) if isinstance(found, Budget) else {}
     rows = []
     for name in [*names, *sorted(same.keys() - names.keys())]:
         alert, limit = same.get(name), record.get("limit")
-        amount = text(Decimal(limit) * Decimal(name)) if name in names and limit else limit
+        amount = text(Decimal(limit) * Decimal(name)) if name in names and limit else alert["limit"] if alert else limit
         state = alert["state"] if alert else "not crossed"
         rows.append(
             {"threshold": name, "amount": amount, "state": state, "alert_id": alert["alert_id"] if alert else None}
         )
     return rows
+
+
+def _overlaps(one: Record, other: Record) -> bool:
+    """Whether they look at the same time; episodes of a rolling window begin at slices of their own."""
+    start, end = one.get("period_start") or "", one.get("period_end") or ""
+    return start < (other.get("period_end") or "") and (other.get("period_start") or "") < end
 
 
 def _change(r: Record) -> dict[str, Any]:

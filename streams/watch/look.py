@@ -217,7 +217,7 @@ def look(
             lateness_ms=lateness_ms,
             hush=hush,
         )
-        alerts = [_record(about, known, change, cause, stretches, past, contributors) for change in changes]
+        alerts = [record_of(about, known, change, cause, stretches, past, contributors) for change in changes]
         timers = next_due(raised, known.rule, delays)
     enforced, enforcement = enforce(
         before,
@@ -234,7 +234,7 @@ def look(
     return Looked(alerts, enforced, enforcement, min(dues, default=None))
 
 
-def _record(
+def record_of(
     about: About,
     known: Watched,
     change: Transition,
@@ -243,11 +243,13 @@ def _record(
     past: Sequence[Stretch],
     contributors: Contributors,
 ) -> dict[str, Any]:
-    """With the window that its condition looked at: of a burn rate the long one, of a period that is over that one."""
-    spec, condition = window_of(known, change.raised.name), change.condition
+    """With the window that its condition looks at: of a burn rate the long one, of a period that is over that one."""
+    spec, condition, raised = window_of(known, change.raised.name), change.condition, change.raised
     seen: Stretch | None = stretches.get(spec.name)
     if condition is not None and condition.anchor is not None:
         seen = next((s for s in (*past, *stretches.values()) if s.start == condition.anchor), seen)
+    elif condition is None and not raised.episode and seen is not None and not seen.start < raised.end <= seen.end:
+        seen = None  # of another period
     zone = spec.calendar.zone if spec.calendar else None
     window = Window(spec.name, spec.kind, spec.size_ms if spec.kind == "rolling" else None, zone)
     causes = list(contributors(spec.name))[:MOST_CAUSES] if seen is stretches.get(spec.name) else []

@@ -22,7 +22,7 @@ from streams.watch.commands import Acknowledge, AnyCommand, Commands, Decide, En
 from streams.watch.conditions import Condition
 from streams.watch.judge import needs_last_period
 from streams.watch.kept import Scoped, Tracks
-from streams.watch.look import Decisions, has_record, limited, look, position_of
+from streams.watch.look import Decisions, has_record, limited, look, position_of, record_of
 from streams.watch.machine import Transition, Why, acknowledge, close
 from streams.watch.raised import Ack
 from streams.watch.readings import contributors, forecast, last_period
@@ -224,9 +224,9 @@ class WatchState:
         return Effects([alert_record(about_apart(self._having(rule_of(key)), key), change, cause)])
 
     def _acknowledged(self, known: Watched, key: str, scoped: Scoped, change: Transition, cause: Cause) -> Record:
-        sums = stretches(known, scoped.track, scoped.clock)[PERIOD].sums
-        causes = contributors(known, scoped.track, PERIOD, scoped.clock)
-        return alert_record(self.decided.about(known, key), change, cause, None, sums, causes)
+        track, clock = scoped.track, scoped.clock
+        held, about = stretches(known, track, clock), self.decided.about(known, key)
+        return record_of(about, known, change, cause, held, [], lambda name: contributors(known, track, name, clock))
 
     def _apart(self, cause: Cause, why: Why) -> list[Record]:
         head = self.head

@@ -104,11 +104,8 @@ def _add_to_period(
 def _add_to_life(
     known: Watched, spec: WindowSpec, track: Track, delta: Delta, clock: int, amount: Decimal
 ) -> int | None:
-    own = Part(Sums())
+    own, with_causes = Part(Sums()), _causes(known, spec, delta)
     own.sums.add(delta, known.currency)
-    if _causes(known, spec, delta):
-        own.causes = Causes()
-        own.causes.add(amount, delta.causes)
     first, last, idle = delta.first_ms, delta.last_ms, spec.idle_ms
     near = [p for p in track.lives if p.sums.first_ms < last + idle and first < p.sums.last_ms + idle]
     if not near:
@@ -120,14 +117,16 @@ def _add_to_life(
         into = near[0]
         for other in [*near[1:], own]:
             into.sums.take(other.sums)
-            into.causes = (
-                into.causes.join(other.causes) if into.causes and other.causes else into.causes or other.causes
-            )
+            if other.causes:
+                into.causes = into.causes.join(other.causes) if into.causes else other.causes
         if len(near) > 1:
             gone = set(map(id, near[1:]))
             track.lives = [p for p in track.lives if id(p) not in gone]
         into.sums.forget_smallest()
         own = into
+    if with_causes:  # last, since a correction takes from what the life has
+        own.causes = own.causes or Causes()
+        own.causes.add(amount, delta.causes)
     return own.sums.first_ms
 
 

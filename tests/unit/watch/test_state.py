@@ -449,3 +449,34 @@ def test_a_silence_without_end_that_an_earlier_version_took_stops_no_watch() -> 
 
     assert said(alerts) == [("team-day", "0.8", "firing")]
     assert alerts[0]["silenced"]["until"] == "9999-12-31T23:59:59.000Z"
+
+
+@pytest.mark.parametrize("of", [hour, day])
+def test_who_takes_an_alert_on_sees_the_same_window_as_who_was_paged(of: Any) -> None:
+    state = fresh()
+    fired = state.take([of(0, "12")], cause()).alerts[-1]
+
+    [taken] = state.command(
+        0,
+        commands.Acknowledge(
+            command_id="c",
+            at=datetime(2026, 1, 1, tzinfo=UTC),
+            by="me",
+            alert_id=fired["alert_id"],
+            scope=fired["scope"],
+        ),
+        cause(),
+    ).alerts
+
+    same = ("window", "period_start", "period_end", "query", "events", "contributors", "value", "limit")
+    assert {name: taken[name] for name in same} == {name: fired[name] for name in same}
+    assert taken["window"]["kind"] == ("rolling" if of is hour else "calendar")
+
+
+def test_what_ended_with_its_period_counts_no_events_of_the_next() -> None:
+    state = fresh()
+    state.take([day(0, "12")], cause())
+
+    ended = state.take([day(1441, "1")], cause()).alerts
+
+    assert {(a["reason"], a["events"]) for a in ended} == {("period_ended", None)}

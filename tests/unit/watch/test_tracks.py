@@ -241,6 +241,17 @@ def test_a_late_event_joins_two_lives_and_history_may_come_in_any_order() -> Non
     assert causes.total == Decimal(30)  # tokens: this run has no limit of money
 
 
+def test_a_correction_takes_from_the_causes_of_a_life_what_it_takes_from_its_sum() -> None:
+    spent = at(RUN, 0, "5", causes=[cause("model", 1, "50")])
+    taken = at(RUN, 0, "-2", events=-1, causes=[cause("model", 1, "-20")])
+
+    track, _ = run(RUN, [spent, spent, taken])
+
+    causes = causes_of(RUN, track, "period", START)
+    assert causes is not None
+    assert [list(top.amounts.values()) for top in causes.tops.values()] == [[Decimal(80)]]
+
+
 def test_a_life_ends_when_nothing_came_for_its_idle_time() -> None:
     track, clock = run(RUN, [at(RUN, 0), at(RUN, 60_000)])
 
