@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from streams.catalog.money import kept_of
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KEEP_MS = 40 * 86_400_000  # what has ended is remembered so long, so that a repeat of it begins nothing
 Moment = Annotated[datetime, Meta(tz=True)]
@@ -119,6 +121,8 @@ def read_command(body: bytes | None) -> AnyCommand:
         found: AnyCommand = _READ.decode(body or b"")
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         raise BadCommand(f"command: {error}; it is skipped, send it again with `usage-streams`") from error
+    if isinstance(found, Request) and (kept_of(found.extra) is None or found.extra <= 0):
+        raise BadCommand(f"command: extra of {found.request_id} is no money above 0; it is skipped, send it again")
     return found
 
 

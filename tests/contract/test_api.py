@@ -74,6 +74,12 @@ async def test_an_amount_over_what_is_left_is_stopped_and_the_answer_says_how_mu
     assert (said["verdict"], said["stop_reason"], said["allowed"], said["binding"]) == ("stop", "amount", "1", TEAM)
 
 
+async def test_a_zero_in_a_dozen_letters_costs_no_more_than_another_zero(doorway: Doorway) -> None:
+    plain = await get(doorway, "/v1/check?tenant=acme&team=search&amount=0")
+
+    assert (await get(doorway, "/v1/check?tenant=acme&team=search&amount=0E-400000000")).content == plain.content
+
+
 async def test_several_scopes_are_asked_by_their_keys_at_once(doorway: Doorway) -> None:
     other = "team|tenant_id=acme|team=a\\|b"
 

@@ -209,3 +209,11 @@ def test_a_silence_that_was_lifted_never_holds_again(history: list[AnyCommand]) 
         state.take(offset, command)
         lifted |= set(state.lifted)
         assert set(state.lifted) == lifted
+
+
+@pytest.mark.parametrize("extra", ["0E-400000000", "1E-400000000", "1E400000000", "NaN", "-5", "0"])
+def test_a_request_of_no_money_is_skipped_before_anybody_adds_it(extra: str) -> None:
+    body = write_command(request()).replace(b'"extra":"1.50"', f'"extra":"{extra}"'.encode())
+
+    with pytest.raises(BadCommand, match="extra of r is no money above 0; it is skipped"):
+        read_command(body)
