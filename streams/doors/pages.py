@@ -19,7 +19,8 @@ from streams.links import DEFAULT_SECONDS, MOST_SECONDS, Act, Link, LinkUnusable
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",  # the address is the credential
+    # The address is the credential, so no other site sees it; under no-referrer a browser sends `Origin: null` with the form.
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
 }

@@ -376,6 +376,28 @@ async def test_a_link_shows_what_it_would_do_and_only_confirming_does_it(doorway
     assert (await post(doorway, path)).status_code == 409
 
 
+def origin_in_a_browser(page: httpx2.Response) -> str:
+    """What a browser sends with a page's own form (Fetch, 3.2: a request whose policy is no-referrer has the origin null)."""
+    url = page.request.url
+    return "null" if page.headers["referrer-policy"] == "no-referrer" else f"{url.scheme}://{url.netloc.decode()}"
+
+
+async def test_the_button_of_a_link_works_in_a_browser_and_another_site_gets_neither_address_nor_button(
+    doorway: Doorway,
+) -> None:
+    doorway.alerts(alert("a1"))
+    path = await link(doorway, "ack", "a1")
+    page = await get(doorway, path)
+
+    foreign = await post(doorway, path, headers={"Origin": "null"})  # a sandboxed frame, a page from a file
+    pressed = await post(doorway, path, headers={"Origin": origin_in_a_browser(page)})
+
+    assert page.headers["referrer-policy"] == "same-origin"
+    assert problem(foreign)[0] == 403
+    assert "Acknowledged." in pressed.text
+    assert [c["kind"] for c in doorway.sent()] == ["ack"]
+
+
 async def test_a_link_does_one_thing_on_one_thing(doorway: Doorway) -> None:
     name = await requested(doorway)
     doorway.alerts(alert("a1"))
