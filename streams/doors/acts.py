@@ -58,7 +58,8 @@ def routes(door: Door) -> APIRouter:
     @router.post("/v1/alerts/{alert_id}/ack", status_code=202)
     async def acknowledge(alert_id: str, principal: Operator, said: Note | None = None) -> Told:
         """Take an alert on: nobody is reminded or called after that."""
-        return await acknowledge_as(door, alert_id, principal, principal.name, said.note if said else "")
+        command = acknowledgement(door, alert_id, principal, principal.name, said.note if said else "")
+        return {"alert_id": alert_id, **await send(command)}
 
     @router.post("/v1/silences", status_code=202)
     async def silence(asked: NewSilence, principal: Operator) -> Told:
@@ -103,13 +104,12 @@ def routes(door: Door) -> APIRouter:
     return router
 
 
-async def acknowledge_as(door: Door, alert_id: str, principal: Principal, by: str, note: str) -> Told:
+def acknowledgement(door: Door, alert_id: str, principal: Principal, by: str, note: str) -> Acknowledge:
     """Problem 404 where there is none, 409 where it is over."""
     record = alert_of(door.view, alert_id, principal)
     if record["state"] == "resolved":
         raise Problem(409, f"alert {alert_id}: is resolved; there is nothing to acknowledge")
-    command = Acknowledge(alert_id=alert_id, note=note, scope=record["scope"], **signed(door, by))
-    return {"alert_id": alert_id, **await door.sender.send(command)}
+    return Acknowledge(alert_id=alert_id, note=note, scope=record["scope"], **signed(door, by))
 
 
 def signed(door: Door, by: Principal | str) -> Told:

@@ -13,6 +13,7 @@ from streams.catalog.calendars import Calendar
 from streams.catalog.limits import Budget
 from streams.catalog.models import Catalog
 from streams.doors.view import Alert
+from streams.links import Link
 from streams.watch.commands import EndSilence, StartSilence, read_command
 from tests.support.doors import Doorway, alert, enforcement, tokens
 from tests.support.knowledge import NOW, record
@@ -368,11 +369,11 @@ async def test_a_link_shows_what_it_would_do_and_only_confirming_does_it(doorway
     assert all("Approve this exception?" in p.text and "&lt;b&gt;launch" in p.text for p in pages)
     assert "default-src 'none'" in pages[0].headers["content-security-policy"]
     assert "Approved." in done.text
-    assert {k: doorway.sent()[1][k] for k in ("kind", "approved", "approver", "by")} == {
-        "kind": "decide", "approved": True, "approver": "cfo", "by": "cfo"
+    assert {k: doorway.sent()[1][k] for k in ("kind", "approved", "approver", "by", "note")} == {
+        "kind": "decide", "approved": True, "approver": "cfo", "by": "cfo", "note": "by link, signed by loopback"
     }  # fmt: skip
     doorway.hear()
-    assert "it was approved by cfo" in (await get(doorway, path)).text
+    assert "was approved by cfo" in (await get(doorway, path)).text
     assert (await post(doorway, path)).status_code == 409
 
 
@@ -420,15 +421,24 @@ async def test_a_link_expires(doorway: Doorway) -> None:
     assert doorway.sent()[1:] == []
 
 
-async def test_nobody_decides_by_link_what_they_asked_for(doorway: Doorway, tmp_path: Path) -> None:
-    secrets = tokens(tmp_path / "t.toml", ann='roles = ["operate", "approve"]')
+async def test_nobody_approves_what_they_asked_for_nor_vouches_for_who_does(tmp_path: Path) -> None:
+    both = 'roles = ["operate", "approve"]'
+    secrets = tokens(tmp_path / "t.toml", ann=both, bob=both)
     doorway = Doorway(CATALOG, tmp_path / "t.toml")
     name = (await post(doorway, "/v1/exceptions", REQUEST, secrets["ann"])).json()["request_id"]
     doorway.hear()
+    said = (403, f"exception {name}: ann asked for it; somebody else must approve it")
 
     own = await post(doorway, f"/v1/exceptions/{name}/decide", {"approved": True}, secrets["ann"])
+    vouched = await post(doorway, "/v1/links", {"act": "approve", "id": name, "by": "cfo"}, secrets["ann"])
+    for_her = await post(doorway, "/v1/links", {"act": "approve", "id": name, "by": "ann"}, secrets["bob"])
+    of_old = await post(doorway, doorway.door.links.path(Link("approve", name, "cfo", "ann")))
+    taken_back = await post(doorway, f"/v1/exceptions/{name}/decide", {"approved": False}, secrets["ann"])
 
-    assert problem(own) == (403, f"exception {name}: ann asked for it; somebody else must decide")
+    assert [problem(own), problem(vouched), problem(for_her)] == [said] * 3
+    assert (of_old.status_code, said[1] in of_old.text) == (403, True)
+    assert taken_back.status_code == 202  # it raises no limit
+    assert [c["kind"] for c in doorway.sent()] == ["request", "decide"]
 
 
 # who is let in
