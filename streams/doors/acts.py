@@ -16,6 +16,8 @@ from streams.doors.auth import Principal
 from streams.doors.door import Door
 from streams.doors.problems import Problem
 from streams.doors.records import alert_of
+from streams.jobs import commands as job
+from streams.jobs.commands import Asker, CommandRefused
 from streams.watch.commands import Acknowledge, Annotate, EndSilence, Silence, StartSilence
 from streams.watch.silences import match_of
 
@@ -105,11 +107,12 @@ def routes(door: Door) -> APIRouter:
 
 
 def acknowledgement(door: Door, alert_id: str, principal: Principal, by: str, note: str) -> Acknowledge:
-    """Problem 404 where there is none, 409 where it is over."""
+    """Problem 404 where there is none, 409 where it does not fire: the watch would do nothing."""
     record = alert_of(door.view, alert_id, principal)
-    if record["state"] == "resolved":
-        raise Problem(409, f"alert {alert_id}: is resolved; there is nothing to acknowledge")
-    return Acknowledge(alert_id=alert_id, note=note, scope=record["scope"], **signed(door, by))
+    try:
+        return job.acknowledge(Asker(by, door.now()), record, note)
+    except CommandRefused as error:
+        raise Problem(409, str(error)) from error
 
 
 def signed(door: Door, by: Principal | str) -> Told:

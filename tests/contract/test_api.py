@@ -241,12 +241,19 @@ async def test_an_acknowledgement_is_a_command_signed_by_whoever_asked(doorway: 
     }  # fmt: skip
 
 
-async def test_an_acknowledgement_needs_no_body_and_an_alert_that_is_not_over(doorway: Doorway) -> None:
-    doorway.alerts(alert("a1"), alert("a2", 2, "resolved"))
+async def test_an_acknowledgement_needs_no_body_and_an_alert_that_fires(doorway: Doorway) -> None:
+    taken = alert("a4", 2, "acknowledged", acknowledged={"by": "ada"})
+    doorway.alerts(alert("a1"), alert("a2", 2, "resolved"), alert("a3", state="pending"), taken)
 
     assert (await post(doorway, "/v1/alerts/a1/ack")).status_code == 202
-    assert problem(await post(doorway, "/v1/alerts/a2/ack"))[0] == 409
-    assert problem(await post(doorway, "/v1/alerts/a3/ack"))[0] == 404
+    for name, said in (
+        ("a2", "is resolved; only what fires can be acknowledged"),
+        ("a3", "is pending; only what fires can be acknowledged"),
+        ("a4", "ada has acknowledged it already; nothing is left to do"),
+    ):
+        assert problem(await post(doorway, f"/v1/alerts/{name}/ack")) == (409, f"alert {name}: {said}")
+    assert problem(await post(doorway, "/v1/alerts/a5/ack"))[0] == 404
+    assert [c["alert_id"] for c in doorway.sent()] == ["a1"]
 
 
 async def test_a_silence_is_asked_for_and_ended(doorway: Doorway) -> None:
