@@ -1,7 +1,8 @@
 """Signed links: whoever opens one sees what it would do, and does it by confirming. A preview that fetches it does nothing."""
 
+from collections.abc import Mapping
 from html import escape
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse
@@ -52,7 +53,8 @@ def routes(door: Door) -> APIRouter:
 
         Whoever signs vouches for that person, and stands in the record beside them.
         """
-        link = Link(asked.act, asked.id, asked.by, principal.name, asked.seconds)
+        opened = _opened(alert_of(door.view, asked.id, principal)) if asked.act == "ack" else ""
+        link = Link(asked.act, asked.id, asked.by, principal.name, asked.seconds, opened)
         _command(door, link, principal)  # what cannot be done is not signed
         try:
             path = door.links.path(link)
@@ -99,8 +101,15 @@ def _command(door: Door, link: Link, principal: Principal = EVERYTHING) -> Ackno
     """What the link does, in the name of whom it was made for; the note says who signed it. Problem: it cannot be done."""
     note = f"by link, signed by {link.signer}"
     if link.act == "ack":
+        if _opened(alert_of(door.view, link.id, principal)) != link.opened:
+            raise Problem(409, f"alert {link.id}: opened anew since the link was signed; ask for another link")
         return acknowledgement(door, link.id, principal, link.by, note)
     return decision(door, link.id, principal, link.by, link.act == "approve", note, link.signer)
+
+
+def _opened(record: Mapping[str, Any]) -> str:
+    """Since when an alert is open: reminders and escalations leave that as it is."""
+    return str(record.get("since") or "")
 
 
 def _described(door: Door, link: Link) -> dict[str, str]:

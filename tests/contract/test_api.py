@@ -419,6 +419,37 @@ async def test_a_link_does_one_thing_on_one_thing(doorway: Doorway) -> None:
         assert problem(await post(doorway, forged))[0] == 404
 
 
+async def test_a_link_acknowledges_once_however_often_the_alert_opens_again(doorway: Doorway) -> None:
+    #  revision  1 firing  2 reminder  3 acknowledged  4 resolved  5 firing
+    #  since     10:00     10:00       10:00           10:00       12:00
+    #  link      signed    good        used            over        over
+    ten, twelve = {"since": "2026-11-20T10:00:00.000Z"}, {"since": "2026-11-20T12:00:00.000Z"}
+    doorway.alerts(alert("a1", 1, **ten))
+    path = await link(doorway, "ack", "a1")
+    doorway.alerts(alert("a1", 2, reason="reminder", **ten))
+    used = await post(doorway, path)
+
+    doorway.alerts(alert("a1", 3, "acknowledged", **ten))
+    twice = await post(doorway, path)
+    doorway.alerts(alert("a1", 4, "resolved", **ten), alert("a1", 5, **twelve))
+    page, again = await get(doorway, path), await post(doorway, path)
+
+    assert [used.status_code, twice.status_code, again.status_code] == [200, 409, 409]
+    assert "opened anew since the link was signed" in again.text
+    assert "There is nothing to do" in page.text
+    assert len(doorway.sent()) == 1
+
+
+async def test_what_cannot_be_done_is_not_signed(doorway: Doorway) -> None:
+    doorway.alerts(alert("a1", state="resolved"))
+    name = await requested(doorway)
+    await post(doorway, f"/v1/exceptions/{name}/decide", {"approved": False})
+    doorway.hear()
+
+    for act, subject in (("ack", "a1"), ("approve", name)):
+        assert problem(await post(doorway, "/v1/links", {"act": act, "id": subject, "by": "cfo"}))[0] == 409
+
+
 async def test_a_link_expires(doorway: Doorway) -> None:
     name = await requested(doorway)
     path = await link(doorway, "deny", name, seconds=60)
