@@ -1,20 +1,23 @@
 """Routes that read: budgets, alerts, enforcements, exceptions. Each shows what the asker's token may see."""
 
 import asyncio
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
 
-from streams.catalog.limits import Severity
+from streams.catalog.limits import Moment, Severity
 from streams.doors.auth import Principal
 from streams.doors.door import Door
 from streams.doors.problems import Problem
 from streams.doors.view import DECODE, View, dimensions_in
 from streams.watch.alerts import instant
-from streams.watch.commands import Case, Decided, plain
+from streams.watch.commands import Case, Decided, ms_of, plain
 from streams.watch.coverage import TENANT, parse_key
 from streams.watch.packed_record import PackedRecord
+from streams.watch.packed_record import ms_of as moment_ms
 
 SLICE = 500  # records at once, then checks get their turn
 MOST = 1_000
@@ -69,7 +72,7 @@ def routes(door: Door) -> APIRouter:
         owner: str | None = None,
         scope: str | None = None,
         kind: str | None = None,
-        since: Annotated[str | None, Query(description="occurred at or after, RFC 3339")] = None,
+        since: Annotated[Moment | None, Query(description="occurred at or after, RFC 3339 or a day")] = None,
         limit: Limit = 100,
     ) -> Response:
         """Alerts as they stand, the last change first. The last 20,000 are kept; SQL has them all."""
@@ -89,9 +92,9 @@ def routes(door: Door) -> APIRouter:
             if (state or alert.state) != alert.state:
                 continue
             record = DECODE.decode(alert.body)
-            if any(record.get(name) != value for name, value in asked.items()) or record["occurred_at"] < (since or ""):
+            if any(record.get(name) != value for name, value in asked.items()):
                 continue
-            if not principal.sees(record["tenant_id"], dimensions_in(record)):
+            if not (_is_since(record, since) and principal.sees(record["tenant_id"], dimensions_in(record))):
                 continue
             found.append(record)
             if len(found) == limit:
@@ -161,6 +164,11 @@ def case_shown(case: Case) -> dict[str, Any]:
         "decision": plain(case.decision) if case.decision else None,
         "revocation": plain(case.revocation) if case.revocation else None,
     }
+
+
+def _is_since(record: Mapping[str, Any], since: datetime | None) -> bool:
+    """As instants: the same moment is written in many ways."""
+    return since is None or (moment_ms(record["occurred_at"]) or 0) >= ms_of(since)
 
 
 def _sees(principal: Principal, scope: str, view: View) -> bool:

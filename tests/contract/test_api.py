@@ -213,6 +213,30 @@ async def test_an_alert_is_shown_as_its_highest_revision_says(doorway: Doorway) 
     assert problem(await get(doorway, "/v1/alerts/zz")) == (404, "alert zz: there is none; GET /v1/alerts lists them")
 
 
+@pytest.mark.parametrize(
+    ("since", "found"),
+    [
+        ("2026-11-27T10:00:00.500Z", 1),
+        ("2026-11-27T10:00:00Z", 1),
+        ("2026-11-27T11:00:00+02:00", 1),  # 09:00 UTC
+        ("2026-11-27T03:00:00-08:00", 0),  # 11:00 UTC
+        ("2026-11-27T10:00:00.501Z", 0),
+        ("2026-11-27", 1),
+    ],
+)
+async def test_alerts_since_a_moment_are_those_at_or_after_it_in_whatever_zone(
+    doorway: Doorway, since: str, found: int
+) -> None:
+    doorway.alerts(alert("a1", occurred_at="2026-11-27T10:00:00.500Z"))
+
+    assert len((await get(doorway, "/v1/alerts", params={"since": since})).json()["alerts"]) == found
+
+
+@pytest.mark.parametrize("since", ["garbage", "", "2026-11-27T10:00:00", "5", "20261127", "-1.5", "1e400"])
+async def test_alerts_since_no_moment_are_refused(doorway: Doorway, since: str) -> None:
+    assert problem(await get(doorway, "/v1/alerts", params={"since": since}))[0] == 422
+
+
 async def test_changes_of_verdicts_are_listed_the_newest_first(doorway: Doorway) -> None:
     doorway.enforcements(
         enforcement(1), enforcement(2, "allow"), enforcement(3, team="ads"), enforcement(1)
