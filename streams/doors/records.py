@@ -1,8 +1,10 @@
 """Routes that read: budgets, alerts, enforcements, exceptions. Each shows what the asker's token may see."""
 
 import asyncio
+from bisect import insort
 from collections.abc import Mapping
 from datetime import datetime
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -42,25 +44,25 @@ def routes(door: Door) -> APIRouter:
         limit: Limit = 100,
         after: Annotated[str | None, Query(description="the last scope of the page before")] = None,
     ) -> Response:
-        """What is used and left of each scope, as the watch last published it; `next` is the `after` of the next page."""
-        found, skipping = list[dict[str, Any]](), after is not None
+        """What is used and left of each scope, as the watch last published it; `next` is the `after` of the next page.
+
+        In the order of their keys, so that a page is the same whether the scope `after` is there, ever was, or is another's.
+        """
+        found = list[tuple[str, PackedRecord]]()
         for i, scope in enumerate(view.scopes(f"{budget}|" if budget else "")):
             if i % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            if skipping:
-                skipping = scope != after
-                continue
+            if scope <= (after or "") or (len(found) == limit and scope > found[-1][0]):
+                continue  # most end here: what is no part of this page need not be unpacked
             standing = view.standing(scope)
             if standing is None or (tenant or standing.tenant_id) != standing.tenant_id:
                 continue
             if (verdict or standing.verdict) != standing.verdict or not _sees(principal, scope, view):
                 continue
-            found.append(_shown(scope, standing))
-            if len(found) == limit:
-                break
-        if skipping:
-            raise Problem(400, f"after {after}: is no scope that is known any more; begin again without it")
-        return _json({"budgets": found, "next": found[-1]["scope"] if len(found) == limit else None})
+            insort(found, (scope, standing), key=itemgetter(0))
+            del found[limit:]
+        shown = [_shown(scope, standing) for scope, standing in found]
+        return _json({"budgets": shown, "next": found[-1][0] if len(found) == limit else None})
 
     @router.get("/v1/alerts", response_class=Response)
     async def alerts(
