@@ -15,6 +15,7 @@ from streams.catalog.models import Catalog
 from streams.doors.view import Alert
 from streams.links import Link
 from streams.watch.commands import EndSilence, StartSilence, read_command
+from streams.watch.freshness import beat_key, beat_record
 from tests.support.doors import Doorway, alert, enforcement, tokens
 from tests.support.knowledge import NOW, record
 from tests.support.memory_log import MemoryLog
@@ -145,6 +146,29 @@ async def test_old_knowledge_says_how_old_and_lets_the_budget_decide(doorway: Do
     assert ready.json()["reasons"] == [
         "usage is not metered (75 s behind); look at the broker and the meter",
         "partition 0 of usage.totals is not watched (75 s behind); look at the watch",
+    ]
+
+
+async def test_an_api_whose_meter_and_watch_are_each_behind_is_not_ready_once_both_are_a_minute(
+    doorway: Doorway,
+) -> None:
+    #  NOW   all is known
+    #  +20   the heartbeat: the observation of +25 is not in what it covers
+    #  +25   the meter has covered what there was at +25
+    #  +50   the observation is 25 s old, the heartbeat 30 s; what is known is that of NOW, 50 s
+    #  +65   40 s, 45 s; 65 s
+    doorway.take("usage.budgets", [(beat_key(0), beat_record(0, NOW + 20_000, NOW + 20_000))])
+    doorway.view.freshness.observe(NOW + 25_000, {0: 6}, {0: 6}, NOW + 25_000)
+
+    doorway.clock.now = NOW + 50_000
+    before = (await get(doorway, "/readyz")).json()
+    doorway.clock.now = NOW + 65_000
+    after = (await get(doorway, "/readyz")).json()
+
+    assert (before["ready"], before["staleness_ms"]) == (True, {"0": 50_000})
+    assert (after["ready"], after["staleness_ms"]) == (False, {"0": 65_000})
+    assert after["reasons"] == [
+        "partition 0 of usage.totals is known too late (65 s behind); look at the meter and the watch"
     ]
 
 
