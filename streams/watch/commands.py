@@ -120,9 +120,11 @@ def read_command(body: bytes | None) -> AnyCommand:
     try:
         found: AnyCommand = _READ.decode(body or b"")
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise BadCommand(f"command: {error}; it is skipped, send it again with `usage-streams`") from error
+        raise BadCommand(f"command: {error}; it counts for nothing, mend it and send it again") from error
     if isinstance(found, Request) and (kept_of(found.extra) is None or found.extra <= 0):
-        raise BadCommand(f"command: extra of {found.request_id} is no money above 0; it is skipped, send it again")
+        raise BadCommand(
+            f"command: extra of {found.request_id} is no money above 0; it counts for nothing, mend it and send it again"
+        )
     return found
 
 

@@ -380,6 +380,15 @@ async def test_a_request_that_cannot_be_decided_is_refused(doorway: Doorway, cha
     assert doorway.sent() == []
 
 
+async def test_a_command_that_every_reader_would_skip_is_not_said_to_have_landed(doorway: Doorway) -> None:
+    company = REQUEST | {"budget": "company", "where": {}, "tenant": "a" * 129}
+
+    status, detail = problem(await post(doorway, "/v1/exceptions", company))
+
+    assert (status, "length <= 128" in detail, "$.tenant" in detail) == (422, True, True)
+    assert doorway.sent() == []
+
+
 async def test_a_deploy_can_be_posted_as_an_annotation(doorway: Doorway) -> None:
     body = {
         "type": "deploy",
