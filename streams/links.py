@@ -15,18 +15,23 @@ from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSaf
 from streams.settings import SettingsError
 
 Act = Literal["approve", "deny", "ack"]
-SALT = "streams.links.v1"
+SALT = "streams.links.v2"  # v1 did not say who signed
 DEFAULT_SECONDS, MOST_SECONDS = 86_400, 30 * 86_400
 LEAST_SECRET = 16
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """act: what it does; id: of the request or alert; by: who does it; seconds: how long it holds."""
+    """act: what it does; id: of the request or alert; by: who does it; signer: who vouches for them; seconds: how long.
+
+    opened: since when the alert was open; open since another moment it is no longer what the link was made for
+    """
 
     act: Act
     id: str
     by: str
+    signer: str
     seconds: int = DEFAULT_SECONDS
+    opened: str = ""
 
 
 class LinkUnusable(Exception):
@@ -73,16 +78,17 @@ class Links:
             raise ValueError("links: there is no secret; set USAGE_STREAMS_LINK_SECRET to env:NAME or file:/path")
         if not 0 < link.seconds <= MOST_SECONDS:
             raise ValueError(f"link: holds {link.seconds} s; give 1 to {MOST_SECONDS}")
-        return f"/v1/links/{self._signer.dumps([link.act, link.id, link.by, link.seconds])}"
+        return f"/v1/links/{self._signer.dumps(list(msgspec.structs.astuple(link)))}"
 
     def read(self, token: str) -> Link:
         """What a link is for. LinkUnusable."""
         if self._signer is None:
             raise LinkUnusable("link: this API has no secret, so it verifies none")
         try:
-            act, name, by, seconds = self._signer.loads(token, max_age=MOST_SECONDS)
-            self._signer.loads(token, max_age=seconds)
-            return msgspec.convert({"act": act, "id": name, "by": by, "seconds": seconds}, Link)
+            values = self._signer.loads(token, max_age=MOST_SECONDS)
+            link = msgspec.convert(dict(zip(Link.__struct_fields__, values, strict=True)), Link)
+            self._signer.loads(token, max_age=link.seconds)
+            return link
         except SignatureExpired as error:
             raise LinkUnusable("link: has expired; ask for another one") from error
         except (BadSignature, ValueError, TypeError) as error:

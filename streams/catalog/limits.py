@@ -26,7 +26,9 @@ FIRST, LAST = (
 
 
 def _moment(value: Any) -> Any:
-    """A bare date is its first moment in UTC."""
+    """A bare date is its first moment in UTC; a number is none, although it could be seconds since 1970."""
+    if isinstance(value, str) and value.strip().lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError(f"{value!r} is no moment; write 2026-12-31 or 2026-12-31T18:00:00Z")
     bare = isinstance(value, date) and not isinstance(value, datetime)
     if isinstance(value, str) and len(value) == 10:
         return f"{value}T00:00:00Z"

@@ -34,9 +34,10 @@ def _dimensions(given: str) -> list[str]:
 def _uplift(given: str) -> Decimal:
     try:
         found = Decimal(given)
+        is_usual = Decimal(1) <= found <= Decimal(2)  # NaN is not to be compared
     except InvalidOperation as error:
         raise typer.BadParameter(f"uplift {given}: is no factor; write 1.15 for 15 % on top") from error
-    if not Decimal(1) <= found <= Decimal(2):
+    if not is_usual:
         raise typer.BadParameter(
             f"uplift {given}: is out of bounds; 1.10 to 1.20 of the baseline is usual, 1 to 2 possible"
         )

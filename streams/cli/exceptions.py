@@ -194,12 +194,19 @@ def request_command(
 
 
 def _decide(
-    name: str, approved: bool, note: str, by: str, tenant: str | None, machine: bool, where: tuple[Any, Any]
+    name: str,
+    approved: bool,
+    note: str,
+    by: str,
+    tenant: str | None,
+    machine: bool,
+    where: tuple[Any, Any],
+    own: bool = False,
 ) -> None:
     who = asker(by, tenant)
     asked = ask(
         find_settings(where[0], None, where[1]),
-        lambda seen: job.decide(who, name, approved, note, seen.commands.state),
+        lambda seen: job.decide(who, name, approved, note, seen.commands.state, own=own),
     )
     say(asked, f"exception {name}: {'approved' if approved else 'denied'} by {who.by}", machine)
 
@@ -208,17 +215,18 @@ def _decide(
 def approve_command(
     name: str = typer.Argument(help="Name of the request."),
     note: str = NOTE,
+    own: bool = typer.Option(False, "--own", help="Also what you asked for yourself; the record says so."),
     by: str = BY,
     tenant: str | None = TENANT,
     as_json: bool = JSON,
     bootstrap: str | None = BOOTSTRAP,
     data: Path | None = DATA,
 ) -> None:
-    """Approve a request: the limit rises at once, until it expires.
+    """Approve what somebody else requested: the limit rises at once, until it expires.
 
     Example: [bold]usage-streams exceptions approve exception-3f9c2a11 --note 'agreed with finance'[/bold]
     """
-    _decide(name, True, note, by, tenant, as_json, (bootstrap, data))
+    _decide(name, True, note, by, tenant, as_json, (bootstrap, data), own)
 
 
 @verbs.command("deny")

@@ -19,7 +19,7 @@ from streams.kafka.client import KafkaClient
 from streams.kafka.commands_log import CommandsLog
 from streams.settings import Settings
 from streams.watch.alerts import instant
-from streams.watch.commands import AnyCommand, ms_of, plain
+from streams.watch.commands import AnyCommand, BadCommand, ms_of, plain
 from streams.watch.freshness import is_beat
 
 Record = dict[str, Any]
@@ -126,7 +126,7 @@ def ask(settings: Settings, command_of: Callable[[Seen], AnyCommand], **what: bo
 
     try:
         return asyncio.run(once())
-    except CommandRefused as error:
+    except (CommandRefused, BadCommand) as error:
         typer.echo(f"usage-streams: {error}", err=True)
         raise typer.Exit(2) from error
 

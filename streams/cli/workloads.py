@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from streams.catalog.money import Currency, Money
+from streams.catalog.money import MAX_SCALE, Currency, Money, kept_of
 from streams.catalog.prices import KNOWN_BUCKETS
 from streams.pipeline.estimate import Capacity
 from streams.resources import examples_folder
@@ -51,9 +51,16 @@ def share(value: Any) -> Fraction:
         raise ValueError(f'{value} is a number, not text; write it as a string such as "60%"')
     try:
         text = str(value).strip()
-        found = Fraction(Decimal(text.removesuffix("%"))) / (100 if text.endswith("%") else 1)
-    except (InvalidOperation, ValueError, OverflowError) as error:
+        given = Decimal(text.removesuffix("%"))
+    except InvalidOperation as error:
         raise ValueError(f"{value!r} is no share; write 60% or 0.6") from error
+    if not given.is_finite():
+        raise ValueError(f"{value!r} is no share; write 60% or 0.6")
+    if not 0 <= given <= 100:  # as a fraction 1e400000000 fills the memory
+        raise ValueError(f"{value} is not between nothing and everything; give 0% to 100%")
+    if (kept := kept_of(given)) is None:
+        raise ValueError(f"{value} is finer than a millionth; give fewer digits")
+    found = Fraction(kept) / (100 if text.endswith("%") else 1)
     if not 0 <= found <= 1:
         hint = f", such as {value}%" if found > 1 and not text.endswith("%") else ""
         raise ValueError(f"{value} is not between nothing and everything; give 0% to 100%{hint}")
@@ -70,7 +77,9 @@ def times(value: Any) -> Decimal:
         raise ValueError(f"{value!r} is no factor; write 3x or 1.5x") from error
     if not found.is_finite() or not 0 < found <= 10**6:
         raise ValueError(f"{value} is no factor; give a positive one up to 1000000x")
-    return found
+    if (kept := kept_of(found)) is None:
+        raise ValueError(f"{value} is no factor; at most {MAX_SCALE} digits after the point are kept")
+    return kept
 
 
 def model_name(value: Any) -> str:

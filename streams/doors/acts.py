@@ -16,6 +16,8 @@ from streams.doors.auth import Principal
 from streams.doors.door import Door
 from streams.doors.problems import Problem
 from streams.doors.records import alert_of
+from streams.jobs import commands as job
+from streams.jobs.commands import Asker, CommandRefused
 from streams.watch.commands import Acknowledge, Annotate, EndSilence, Silence, StartSilence
 from streams.watch.silences import match_of
 
@@ -58,7 +60,8 @@ def routes(door: Door) -> APIRouter:
     @router.post("/v1/alerts/{alert_id}/ack", status_code=202)
     async def acknowledge(alert_id: str, principal: Operator, said: Note | None = None) -> Told:
         """Take an alert on: nobody is reminded or called after that."""
-        return await acknowledge_as(door, alert_id, principal, principal.name, said.note if said else "")
+        command = acknowledgement(door, alert_id, principal, principal.name, said.note if said else "")
+        return {"alert_id": alert_id, **await send(command)}
 
     @router.post("/v1/silences", status_code=202)
     async def silence(asked: NewSilence, principal: Operator) -> Told:
@@ -103,13 +106,13 @@ def routes(door: Door) -> APIRouter:
     return router
 
 
-async def acknowledge_as(door: Door, alert_id: str, principal: Principal, by: str, note: str) -> Told:
-    """Problem 404 where there is none, 409 where it is over."""
+def acknowledgement(door: Door, alert_id: str, principal: Principal, by: str, note: str) -> Acknowledge:
+    """Problem 404 where there is none, 409 where it does not fire: the watch would do nothing."""
     record = alert_of(door.view, alert_id, principal)
-    if record["state"] == "resolved":
-        raise Problem(409, f"alert {alert_id}: is resolved; there is nothing to acknowledge")
-    command = Acknowledge(alert_id=alert_id, note=note, scope=record["scope"], **signed(door, by))
-    return {"alert_id": alert_id, **await door.sender.send(command)}
+    try:
+        return job.acknowledge(Asker(by, door.now()), record, note)
+    except CommandRefused as error:
+        raise Problem(409, str(error)) from error
 
 
 def signed(door: Door, by: Principal | str) -> Told:

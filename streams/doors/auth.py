@@ -99,6 +99,8 @@ def read_tokens(path: Path) -> dict[str, Principal]:
         raise SettingsError(f"api_tokens {path}: {where}: {first['msg']}; mend it") from error
     for double in _twice(t.name for t in found.tokens) + _twice(t.hash for t in found.tokens):
         raise SettingsError(f"api_tokens {path}: {double} is there twice; a token has its own name and hash")
+    for _ in (t for t in found.tokens if t.name == LOOPBACK.name):
+        raise SettingsError(f"api_tokens {path}: name {LOOPBACK.name} is whoever needs no token; take another name")
     return {
         t.hash.removeprefix("sha256:"): Principal(
             name=t.name, roles=frozenset(t.roles), tenant=t.tenant, where=dict(t.where)

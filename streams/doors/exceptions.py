@@ -15,8 +15,10 @@ from streams.doors.auth import LOOPBACK, Principal
 from streams.doors.door import Door
 from streams.doors.problems import Problem
 from streams.doors.records import case_of
-from streams.watch.commands import Decide, Request, Revoke
-from streams.watch.coverage import TENANT, Cover
+from streams.jobs import commands as job
+from streams.jobs.commands import OWN_REQUEST, Asker, CommandRefused, is_own
+from streams.watch.commands import Decide, Revoke
+from streams.watch.coverage import TENANT
 
 
 class NewException(Decided):
@@ -56,36 +58,19 @@ def routes(door: Door) -> APIRouter:
         tenant = dims.pop(TENANT, None)
         if tenant is None:
             raise Problem(422, "tenant: is missing; say whose budget it is")
-        cover = _budget(door, asked.budget, tenant, dims)
-        now = door.now()
-        if asked.expires <= max(asked.starts or now, now):
-            raise Problem(
-                422, f"expires: {asked.expires.isoformat()} is over, or not after starts; give a later moment"
-            )
-        if not asked.extra:
-            raise Problem(422, "extra: is 0; say how much more is needed")
         name = f"x-{uuid.uuid4().hex[:12]}"
-        command = Request(
-            request_id=name,
-            budget=cover.id,
-            tenant=tenant,
-            where=dims,
-            extra=asked.extra,
-            justification=asked.justification,
-            workload_class=asked.workload_class,
-            tier=asked.tier,
-            starts=asked.starts,
-            expires=asked.expires,
-            reason_ends=asked.reason_ends,
-            review=asked.review,
-            **signed(door, principal),
-        )
+        fields = asked.model_dump() | {"id": name, "tenant": tenant, "where": dims}
+        try:
+            command = job.request(Asker(principal.name, door.now()), fields, view.commands, view.catalog)
+        except CommandRefused as error:
+            raise Problem(422, str(error).removeprefix(f"exception {name}: ")) from error
         return {"request_id": name, **await send(command)}
 
     @router.post("/v1/exceptions/{request_id}/decide", status_code=202)
     async def decide(request_id: str, asked: Decision, principal: Approver) -> Told:
-        """Approve or deny what was requested; the first decision counts, and nobody decides what they asked for."""
-        return await decide_as(door, request_id, principal, principal.name, asked.approved, asked.note)
+        """Approve or deny what was requested; the first decision counts, and nobody approves what they asked for."""
+        command = decision(door, request_id, principal, principal.name, asked.approved, asked.note)
+        return {"request_id": request_id, **await send(command)}
 
     @router.post("/v1/exceptions/{request_id}/revoke", status_code=202)
     async def revoke(request_id: str, principal: Approver, said: Note | None = None) -> Told:
@@ -99,27 +84,15 @@ def routes(door: Door) -> APIRouter:
     return router
 
 
-async def decide_as(door: Door, request_id: str, principal: Principal, by: str, approved: bool, note: str) -> Told:
-    """Problem 404 where nothing was requested, 409 where it was decided, 403 where `by` asked for it."""
+def decision(
+    door: Door, request_id: str, principal: Principal, by: str, approved: bool, note: str, signer: str = ""
+) -> Decide:
+    """signer: who vouches for `by`. Problem 404 where nothing was requested, 409 where it was decided, 403 where one of
+    both asked for it. Without tokens nobody is known by name: whoever is at this machine may approve what they asked for.
+    """
     case = case_of(door.view, request_id, principal)
     if case.decision is not None:
         raise Problem(409, f"exception {request_id}: was {case.state} by {case.decision.approver}; ask for a new one")
-    if case.request.by == by != LOOPBACK.name:
-        raise Problem(403, f"exception {request_id}: {by} asked for it; somebody else must decide")
-    command = Decide(request_id=request_id, approved=approved, approver=by, note=note, **signed(door, by))
-    return {"request_id": request_id, **await door.sender.send(command)}
-
-
-def _budget(door: Door, name: str, tenant: str, dims: dict[str, str]) -> Cover:
-    """The budget of an exception. Problem 422 where there is none, or not for such a scope."""
-    cover = door.view.coverage.covers.get(name)
-    if cover is None or cover.kind != "budget":
-        raise Problem(422, f"budget {name}: there is none; GET /v1/budgets lists them")
-    if cover.tenant not in {"*", tenant}:
-        raise Problem(422, f"tenant {tenant}: budget {name} is of {cover.tenant}; name that")
-    known = {*cover.each, *(n for n, _ in cover.where)}
-    if unknown := sorted({*dims} - known):
-        raise Problem(
-            422, f"where {unknown[0]}: budget {name} has no scopes by it; take {', '.join(sorted(known)) or 'none'}"
-        )
-    return cover
+    if approved and is_own(case, {by, signer} - {LOOPBACK.name}):
+        raise Problem(403, f"exception {request_id}: {case.request.by} asked for it; {OWN_REQUEST}")
+    return Decide(request_id=request_id, approved=approved, approver=by, note=note, **signed(door, by))

@@ -1,20 +1,25 @@
 """Routes that read: budgets, alerts, enforcements, exceptions. Each shows what the asker's token may see."""
 
 import asyncio
+from bisect import insort
+from collections.abc import Mapping
+from datetime import datetime
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Depends, Query, Response
 
-from streams.catalog.limits import Severity
+from streams.catalog.limits import Moment, Severity
 from streams.doors.auth import Principal
 from streams.doors.door import Door
 from streams.doors.problems import Problem
 from streams.doors.view import DECODE, View, dimensions_in
 from streams.watch.alerts import instant
-from streams.watch.commands import Case, Decided, plain
+from streams.watch.commands import Case, Decided, ms_of, plain
 from streams.watch.coverage import TENANT, parse_key
 from streams.watch.packed_record import PackedRecord
+from streams.watch.packed_record import ms_of as moment_ms
 
 SLICE = 500  # records at once, then checks get their turn
 MOST = 1_000
@@ -39,25 +44,25 @@ def routes(door: Door) -> APIRouter:
         limit: Limit = 100,
         after: Annotated[str | None, Query(description="the last scope of the page before")] = None,
     ) -> Response:
-        """What is used and left of each scope, as the watch last published it; `next` is the `after` of the next page."""
-        found, skipping = list[dict[str, Any]](), after is not None
+        """What is used and left of each scope, as the watch last published it; `next` is the `after` of the next page.
+
+        In the order of their keys, so that a page is the same whether the scope `after` is there, ever was, or is another's.
+        """
+        found = list[tuple[str, PackedRecord]]()
         for i, scope in enumerate(view.scopes(f"{budget}|" if budget else "")):
             if i % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            if skipping:
-                skipping = scope != after
-                continue
+            if scope <= (after or "") or (len(found) == limit and scope > found[-1][0]):
+                continue  # most end here: what is no part of this page need not be unpacked
             standing = view.standing(scope)
             if standing is None or (tenant or standing.tenant_id) != standing.tenant_id:
                 continue
             if (verdict or standing.verdict) != standing.verdict or not _sees(principal, scope, view):
                 continue
-            found.append(_shown(scope, standing))
-            if len(found) == limit:
-                break
-        if skipping:
-            raise Problem(400, f"after {after}: is no scope that is known any more; begin again without it")
-        return _json({"budgets": found, "next": found[-1]["scope"] if len(found) == limit else None})
+            insort(found, (scope, standing), key=itemgetter(0))
+            del found[limit:]
+        shown = [_shown(scope, standing) for scope, standing in found]
+        return _json({"budgets": shown, "next": found[-1][0] if len(found) == limit else None})
 
     @router.get("/v1/alerts", response_class=Response)
     async def alerts(
@@ -69,7 +74,7 @@ def routes(door: Door) -> APIRouter:
         owner: str | None = None,
         scope: str | None = None,
         kind: str | None = None,
-        since: Annotated[str | None, Query(description="occurred at or after, RFC 3339")] = None,
+        since: Annotated[Moment | None, Query(description="occurred at or after, RFC 3339 or a day")] = None,
         limit: Limit = 100,
     ) -> Response:
         """Alerts as they stand, the last change first. The last 20,000 are kept; SQL has them all."""
@@ -89,9 +94,9 @@ def routes(door: Door) -> APIRouter:
             if (state or alert.state) != alert.state:
                 continue
             record = DECODE.decode(alert.body)
-            if any(record.get(name) != value for name, value in asked.items()) or record["occurred_at"] < (since or ""):
+            if any(record.get(name) != value for name, value in asked.items()):
                 continue
-            if not principal.sees(record["tenant_id"], dimensions_in(record)):
+            if not (_is_since(record, since) and principal.sees(record["tenant_id"], dimensions_in(record))):
                 continue
             found.append(record)
             if len(found) == limit:
@@ -161,6 +166,11 @@ def case_shown(case: Case) -> dict[str, Any]:
         "decision": plain(case.decision) if case.decision else None,
         "revocation": plain(case.revocation) if case.revocation else None,
     }
+
+
+def _is_since(record: Mapping[str, Any], since: datetime | None) -> bool:
+    """As instants: the same moment is written in many ways."""
+    return since is None or (moment_ms(record["occurred_at"]) or 0) >= ms_of(since)
 
 
 def _sees(principal: Principal, scope: str, view: View) -> bool:

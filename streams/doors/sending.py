@@ -6,11 +6,11 @@ from typing import Any
 import structlog
 
 from streams import metrics
-from streams.doors.problems import away
+from streams.doors.problems import Problem, away
 from streams.kafka.commands_log import CommandsLog
 from streams.kafka.ports import Log
 from streams.outside import Away
-from streams.watch.commands import AnyCommand
+from streams.watch.commands import AnyCommand, BadCommand
 
 log = structlog.get_logger()
 SECONDS = 10.0
@@ -23,11 +23,13 @@ class Sender:
         self._commands, self._seconds = CommandsLog(commands), seconds
 
     async def send(self, command: AnyCommand) -> dict[str, Any]:
-        """What the caller is told. Problem 503 when the broker does not answer in time."""
+        """What the caller is told. Problem 422 for what nobody could read, 503 when the broker does not answer in time."""
         kind = str(command.__struct_config__.tag)
         try:
             async with asyncio.timeout(self._seconds):
                 offset = await self._commands.append(command)
+        except BadCommand as error:
+            raise Problem(422, str(error)) from error
         except (TimeoutError, Away) as error:
             log.warning("command is not acknowledged", kind=kind, command=command.command_id, error=str(error))
             raise away(

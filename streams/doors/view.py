@@ -186,12 +186,22 @@ class View:
         if self.is_full:
             found.append(f"more than {self._most} scopes; set USAGE_STREAMS_API_SCOPES higher")
         metered, now = self.freshness.metered_ms(), self.now_ms()
-        if metered is None or now - metered > tolerated_ms:
+
+        def is_old(at: int | None) -> bool:
+            return at is None or now - at > tolerated_ms
+
+        if is_old(metered):
             found.append(f"usage is not metered ({_age(metered, now)}); look at the broker and the meter")
         for q in range(self.partitions):
-            seen = self.freshness.seen_ms(q)
-            if seen is None or now - seen > tolerated_ms:
+            seen, fresh = self.freshness.seen_ms(q), self.freshness.fresh_ms(q)
+            if is_old(seen):
                 found.append(f"partition {q} of {topics.TOTALS} is not watched ({_age(seen, now)}); look at the watch")
+            elif is_old(fresh) and not is_old(
+                metered
+            ):  # each may be 40 s behind: what is known is as old as both together
+                found.append(
+                    f"partition {q} of {topics.TOTALS} is known too late ({_age(fresh, now)}); look at the meter and the watch"
+                )
         return found
 
 

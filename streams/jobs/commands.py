@@ -4,7 +4,7 @@ appended to usage.commands as it is. CommandRefused says what is wrong and what 
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from streams.catalog.models import Catalog
 from streams.watch.commands import (
     Acknowledge,
     Annotate,
+    Case,
     Commands,
     Decide,
     EndSilence,
@@ -31,6 +32,7 @@ from streams.watch.raised import ACKNOWLEDGED, FIRING
 from streams.watch.silences import match_of, silence_of
 
 NOBODY_YET = "-"
+OWN_REQUEST = "somebody else must approve it"
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -132,8 +134,16 @@ def request(asker: Asker, fields: Mapping[str, Any], known: Commands, catalog: C
     )
 
 
-def decide(asker: Asker, name: str, approved: bool, note: str, known: Commands, approver: str = "") -> Decide:
-    """Of a request that nobody decided yet; approver: who decides, if not who asks."""
+def is_own(case: Case, names: Collection[str]) -> bool:
+    """Whether one of those who approve, or vouch for who does, asked for it: two people look at what raises a limit."""
+    return case.request.by in names
+
+
+def decide(
+    asker: Asker, name: str, approved: bool, note: str, known: Commands, approver: str = "", own: bool = False
+) -> Decide:
+    """Of a request that nobody decided yet; approver: who decides, if not who asks; own: they may have asked for it themselves,
+    which the note says then."""
     case = known.cases.get(name)
     if case is None:
         raise CommandRefused(f"exception {name}: nobody requested it; `usage-streams exceptions list` says what waits")
@@ -145,6 +155,12 @@ def decide(asker: Asker, name: str, approved: bool, note: str, known: Commands, 
         raise CommandRefused(
             f"exception {name}: expired on {case.request.expires:%Y-%m-%d}; request it anew with a later day"
         )
+    if approved and is_own(case, {asker.by, approver}):
+        if not own:
+            raise CommandRefused(
+                f"exception {name}: {case.request.by} asked for it; {OWN_REQUEST}, or give --own where one person does both"
+            )
+        note = f"own request; {note}" if note else "own request"
     return Decide(**asker.signed, request_id=name, approved=approved, approver=approver or asker.by, note=note)
 
 

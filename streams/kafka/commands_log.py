@@ -29,9 +29,13 @@ class CommandsLog:
         return found
 
     async def append(self, command: AnyCommand) -> int:
-        """The same bytes until the broker has them; its offset. It may stand there twice, which changes nothing."""
-        key = command.command_id.encode()
-        return await append_surely(self._log, write_command(command), [("kind", b"command")], key=key)
+        """The same bytes until the broker has them; its offset. It may stand there twice, which changes nothing.
+
+        BadCommand for one that every reader would skip: whoever asked would be told that it landed.
+        """
+        body, key = write_command(command), command.command_id.encode()
+        read_command(body)
+        return await append_surely(self._log, body, [("kind", b"command")], key=key)
 
     async def read(self, start: int, stop: int | None = None) -> AsyncIterator[tuple[int, AnyCommand]]:
         """Commands from an offset on; one that cannot be read is skipped and said."""

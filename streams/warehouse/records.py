@@ -26,6 +26,7 @@ TEXT, INT, FLAG = pl.String(), pl.Int64(), pl.Int32()
 PAIRS = pl.List(
     pl.Struct({"name": pl.String(), "value": pl.String()})
 )  # of an object; a map in ClickHouse needs no type here
+WHOLE_DIGITS, MOST_DIGITS = 20, 40  # of MONEY, before the point; after it they are cut
 NO_PERIOD = "1970-01-01T00:00:00Z"
 
 
@@ -194,11 +195,14 @@ def _instant(value: Any) -> datetime | None:
 
 
 def _money(value: Any) -> str | None:
-    """A threshold may have a name instead, such as `1h/5m`."""
+    """A threshold may have a name instead, such as `1h/5m`; 1E400000000 would be written out in as many digits."""
     try:
-        return f"{found:f}" if isinstance(value, str | int) and (found := Decimal(value)).is_finite() else None
+        found = Decimal(value) if isinstance(value, str | int) else None
     except InvalidOperation:
         return None
+    if found is None or not found.is_finite() or (found and not -MOST_DIGITS < found.adjusted() < WHOLE_DIGITS):
+        return None
+    return f"{found:f}" if found else "0"
 
 
 def insert_records(client: Client, topic: str, partition: int, messages: Sequence[Message]) -> None:

@@ -26,7 +26,7 @@ def id_of(scope: str, threshold: str, start: int) -> str:
 
 def text(amount: Decimal) -> str:
     """Plain digits, no exponent, no trailing zeros."""
-    plain = f"{amount:f}"
+    plain = f"{amount:f}" if amount else "0"  # 0E-400000000 is a zero too
     return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streams.catalog.limits import FIRST, LAST
+from streams.catalog.money import kept_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KEEP_MS = 40 * 86_400_000  # what has ended is remembered so long, so that a repeat of it begins nothing
@@ -121,11 +122,16 @@ def read_command(body: bytes | None) -> AnyCommand:
     try:
         found: AnyCommand = _READ.decode(body or b"")
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise BadCommand(f"command: {error}; it is skipped, send it again with `usage-streams`") from error
+        raise BadCommand(f"command: {error}; it counts for nothing, mend it and send it again") from error
+    if isinstance(found, Request) and (kept_of(found.extra) is None or found.extra <= 0):
+        raise BadCommand(
+            f"command: extra of {found.request_id} is no money above 0; it counts for nothing, mend it and send it again"
+        )
     for name, moment in _moments(found):
         if not FIRST <= moment < LAST:
             raise BadCommand(
-                f"command: {name} is {moment.isoformat()}, which no watch reaches; it is skipped, send it again with another"
+                f"command: {name} is {moment.isoformat()}, before {FIRST:%Y} or after {LAST.year - 1}; it counts for nothing,"
+                " mend it and send it again"
             )
     return found
 

@@ -13,7 +13,9 @@ from streams.catalog.calendars import Calendar
 from streams.catalog.limits import Budget
 from streams.catalog.models import Catalog
 from streams.doors.view import Alert
+from streams.links import Link
 from streams.watch.commands import EndSilence, StartSilence, read_command
+from streams.watch.freshness import beat_key, beat_record
 from tests.support.doors import Doorway, alert, enforcement, tokens
 from tests.support.knowledge import NOW, record
 from tests.support.memory_log import MemoryLog
@@ -72,6 +74,12 @@ async def test_an_amount_over_what_is_left_is_stopped_and_the_answer_says_how_mu
     said = (await get(doorway, "/v1/check", params={"tenant": "acme", "team": "search", "amount": "1.5"})).json()
 
     assert (said["verdict"], said["stop_reason"], said["allowed"], said["binding"]) == ("stop", "amount", "1", TEAM)
+
+
+async def test_a_zero_in_a_dozen_letters_costs_no_more_than_another_zero(doorway: Doorway) -> None:
+    plain = await get(doorway, "/v1/check?tenant=acme&team=search&amount=0")
+
+    assert (await get(doorway, "/v1/check?tenant=acme&team=search&amount=0E-400000000")).content == plain.content
 
 
 async def test_several_scopes_are_asked_by_their_keys_at_once(doorway: Doorway) -> None:
@@ -141,6 +149,29 @@ async def test_old_knowledge_says_how_old_and_lets_the_budget_decide(doorway: Do
     ]
 
 
+async def test_an_api_whose_meter_and_watch_are_each_behind_is_not_ready_once_both_are_a_minute(
+    doorway: Doorway,
+) -> None:
+    #  NOW   all is known
+    #  +20   the heartbeat: the observation of +25 is not in what it covers
+    #  +25   the meter has covered what there was at +25
+    #  +50   the observation is 25 s old, the heartbeat 30 s; what is known is that of NOW, 50 s
+    #  +65   40 s, 45 s; 65 s
+    doorway.take("usage.budgets", [(beat_key(0), beat_record(0, NOW + 20_000, NOW + 20_000))])
+    doorway.view.freshness.observe(NOW + 25_000, {0: 6}, {0: 6}, NOW + 25_000)
+
+    doorway.clock.now = NOW + 50_000
+    before = (await get(doorway, "/readyz")).json()
+    doorway.clock.now = NOW + 65_000
+    after = (await get(doorway, "/readyz")).json()
+
+    assert (before["ready"], before["staleness_ms"]) == (True, {"0": 50_000})
+    assert (after["ready"], after["staleness_ms"]) == (False, {"0": 65_000})
+    assert after["reasons"] == [
+        "partition 0 of usage.totals is known too late (65 s behind); look at the meter and the watch"
+    ]
+
+
 async def test_before_anything_is_read_a_check_says_so_and_a_process_is_alive(doorway: Doorway) -> None:
     doorway.view.waits_for = "kafka 127.0.0.1:9: no broker answers; start one with `usage-streams up`"
 
@@ -187,10 +218,19 @@ async def test_budgets_come_in_pages_and_by_filters(doorway: Doorway) -> None:
             break
     stopped = (await get(doorway, "/v1/budgets?verdict=stop&tenant=acme")).json()["budgets"]
 
-    assert sorted(seen) == sorted([TEAM, *(f"team|tenant_id=acme|team=t{i}" for i in range(9))])
+    assert seen == [TEAM, *(f"team|tenant_id=acme|team=t{i}" for i in range(9))]
     assert len(stopped) == 4
-    assert problem(await get(doorway, "/v1/budgets?after=gone"))[0] == 400
     assert problem(await get(doorway, "/v1/budgets?verdict=stopp"))[0] == 422
+
+
+async def test_a_page_goes_on_although_the_last_scope_of_the_one_before_is_gone(doorway: Doorway) -> None:
+    doorway.budgets(*(record(f"team|tenant_id=acme|team=t{i}", "1") for i in (2, 0, 1)))
+    after = "team|tenant_id=acme|team=t0"
+    doorway.take("usage.budgets", [(after.encode(), None)])
+
+    found = (await get(doorway, "/v1/budgets", params={"after": after})).json()["budgets"]
+
+    assert [b["scope"][-2:] for b in found] == ["t1", "t2"]
 
 
 async def test_an_alert_is_shown_as_its_highest_revision_says(doorway: Doorway) -> None:
@@ -204,6 +244,30 @@ async def test_an_alert_is_shown_as_its_highest_revision_says(doorway: Doorway) 
     assert [a["alert_id"] for a in firing] == ["a2"]
     assert (one["revision"], one["summary"]) == (2, "search: 80 % of 10 USD")
     assert problem(await get(doorway, "/v1/alerts/zz")) == (404, "alert zz: there is none; GET /v1/alerts lists them")
+
+
+@pytest.mark.parametrize(
+    ("since", "found"),
+    [
+        ("2026-11-27T10:00:00.500Z", 1),
+        ("2026-11-27T10:00:00Z", 1),
+        ("2026-11-27T11:00:00+02:00", 1),  # 09:00 UTC
+        ("2026-11-27T03:00:00-08:00", 0),  # 11:00 UTC
+        ("2026-11-27T10:00:00.501Z", 0),
+        ("2026-11-27", 1),
+    ],
+)
+async def test_alerts_since_a_moment_are_those_at_or_after_it_in_whatever_zone(
+    doorway: Doorway, since: str, found: int
+) -> None:
+    doorway.alerts(alert("a1", occurred_at="2026-11-27T10:00:00.500Z"))
+
+    assert len((await get(doorway, "/v1/alerts", params={"since": since})).json()["alerts"]) == found
+
+
+@pytest.mark.parametrize("since", ["garbage", "", "2026-11-27T10:00:00", "5", "20261127", "-1.5", "1e400"])
+async def test_alerts_since_no_moment_are_refused(doorway: Doorway, since: str) -> None:
+    assert problem(await get(doorway, "/v1/alerts", params={"since": since}))[0] == 422
 
 
 async def test_changes_of_verdicts_are_listed_the_newest_first(doorway: Doorway) -> None:
@@ -234,12 +298,19 @@ async def test_an_acknowledgement_is_a_command_signed_by_whoever_asked(doorway: 
     }  # fmt: skip
 
 
-async def test_an_acknowledgement_needs_no_body_and_an_alert_that_is_not_over(doorway: Doorway) -> None:
-    doorway.alerts(alert("a1"), alert("a2", 2, "resolved"))
+async def test_an_acknowledgement_needs_no_body_and_an_alert_that_fires(doorway: Doorway) -> None:
+    taken = alert("a4", 2, "acknowledged", acknowledged={"by": "ada"})
+    doorway.alerts(alert("a1"), alert("a2", 2, "resolved"), alert("a3", state="pending"), taken)
 
     assert (await post(doorway, "/v1/alerts/a1/ack")).status_code == 202
-    assert problem(await post(doorway, "/v1/alerts/a2/ack"))[0] == 409
-    assert problem(await post(doorway, "/v1/alerts/a3/ack"))[0] == 404
+    for name, said in (
+        ("a2", "is resolved; only what fires can be acknowledged"),
+        ("a3", "is pending; only what fires can be acknowledged"),
+        ("a4", "ada has acknowledged it already; nothing is left to do"),
+    ):
+        assert problem(await post(doorway, f"/v1/alerts/{name}/ack")) == (409, f"alert {name}: {said}")
+    assert problem(await post(doorway, "/v1/alerts/a5/ack"))[0] == 404
+    assert [c["alert_id"] for c in doorway.sent()] == ["a1"]
 
 
 async def test_a_silence_is_asked_for_and_ended(doorway: Doorway) -> None:
@@ -290,12 +361,15 @@ async def test_an_exception_is_requested_decided_once_and_counts_in_the_next_che
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"budget": "tema"}, "budget tema: there is none; GET /v1/budgets lists them"),
+        ({"budget": "tema"}, "budget tema is unknown; is it team?"),
         ({"tenant": None}, "tenant: is missing; say whose budget it is"),
-        ({"where": {"model": "m"}}, "where model: budget team has no scopes by it; take team"),
-        ({"budget": "beta-only", "where": {}}, "tenant acme: budget beta-only is of beta; name that"),
-        ({"expires": "2020-01-01"}, "expires: 2020-01-01T00:00:00+00:00 is over, or not after starts; give a later moment"),
-        ({"extra": "0"}, "extra: is 0; say how much more is needed"),
+        ({"where": {}}, "where lacks team: budget team holds for each; name the one that is meant"),
+        ({"where": {}, "tenant": "*"}, "where lacks team: budget team holds for each; name the one that is meant"),
+        ({"where": {"team": "search", "model": "m"}}, "where names model, by which budget team does not hold; leave it out"),
+        ({"budget": "beta-only", "where": {}}, "budget beta-only is for tenant beta, not for acme; mend tenant"),
+        ({"expires": "2020-01-01"}, "expires after it starts, and extra is above 0; mend it"),
+        ({"expires": "2020-01-01", "starts": "2019-01-01"}, "expires 2020-01-01 00:00 is past; give a later day"),
+        ({"extra": "0"}, "expires after it starts, and extra is above 0; mend it"),
         ({"extra": 0.5}, 'extra: money is a float: 0.5; write it as a string, "0.5"'),
         ({"justification": ""}, "justification: String should have at least 1 character, not ''; mend it"),
         ({"why": "x"}, "why: is no field of it; leave it out"),
@@ -303,6 +377,15 @@ async def test_an_exception_is_requested_decided_once_and_counts_in_the_next_che
 )  # fmt: skip
 async def test_a_request_that_cannot_be_decided_is_refused(doorway: Doorway, change: dict[str, Any], said: str) -> None:
     assert problem(await post(doorway, "/v1/exceptions", REQUEST | change)) == (422, said)
+    assert doorway.sent() == []
+
+
+async def test_a_command_that_every_reader_would_skip_is_not_said_to_have_landed(doorway: Doorway) -> None:
+    company = REQUEST | {"budget": "company", "where": {}, "tenant": "a" * 129}
+
+    status, detail = problem(await post(doorway, "/v1/exceptions", company))
+
+    assert (status, "length <= 128" in detail, "$.tenant" in detail) == (422, True, True)
     assert doorway.sent() == []
 
 
@@ -362,12 +445,34 @@ async def test_a_link_shows_what_it_would_do_and_only_confirming_does_it(doorway
     assert all("Approve this exception?" in p.text and "&lt;b&gt;launch" in p.text for p in pages)
     assert "default-src 'none'" in pages[0].headers["content-security-policy"]
     assert "Approved." in done.text
-    assert {k: doorway.sent()[1][k] for k in ("kind", "approved", "approver", "by")} == {
-        "kind": "decide", "approved": True, "approver": "cfo", "by": "cfo"
+    assert {k: doorway.sent()[1][k] for k in ("kind", "approved", "approver", "by", "note")} == {
+        "kind": "decide", "approved": True, "approver": "cfo", "by": "cfo", "note": "by link, signed by loopback"
     }  # fmt: skip
     doorway.hear()
-    assert "it was approved by cfo" in (await get(doorway, path)).text
+    assert "was approved by cfo" in (await get(doorway, path)).text
     assert (await post(doorway, path)).status_code == 409
+
+
+def origin_in_a_browser(page: httpx2.Response) -> str:
+    """What a browser sends with a page's own form (Fetch, 3.2: a request whose policy is no-referrer has the origin null)."""
+    url = page.request.url
+    return "null" if page.headers["referrer-policy"] == "no-referrer" else f"{url.scheme}://{url.netloc.decode()}"
+
+
+async def test_the_button_of_a_link_works_in_a_browser_and_another_site_gets_neither_address_nor_button(
+    doorway: Doorway,
+) -> None:
+    doorway.alerts(alert("a1"))
+    path = await link(doorway, "ack", "a1")
+    page = await get(doorway, path)
+
+    foreign = await post(doorway, path, headers={"Origin": "null"})  # a sandboxed frame, a page from a file
+    pressed = await post(doorway, path, headers={"Origin": origin_in_a_browser(page)})
+
+    assert page.headers["referrer-policy"] == "same-origin"
+    assert problem(foreign)[0] == 403
+    assert "Acknowledged." in pressed.text
+    assert [c["kind"] for c in doorway.sent()] == ["ack"]
 
 
 async def test_a_link_does_one_thing_on_one_thing(doorway: Doorway) -> None:
@@ -383,6 +488,37 @@ async def test_a_link_does_one_thing_on_one_thing(doorway: Doorway) -> None:
         assert problem(await post(doorway, forged))[0] == 404
 
 
+async def test_a_link_acknowledges_once_however_often_the_alert_opens_again(doorway: Doorway) -> None:
+    #  revision  1 firing  2 reminder  3 acknowledged  4 resolved  5 firing
+    #  since     10:00     10:00       10:00           10:00       12:00
+    #  link      signed    good        used            over        over
+    ten, twelve = {"since": "2026-11-20T10:00:00.000Z"}, {"since": "2026-11-20T12:00:00.000Z"}
+    doorway.alerts(alert("a1", 1, **ten))
+    path = await link(doorway, "ack", "a1")
+    doorway.alerts(alert("a1", 2, reason="reminder", **ten))
+    used = await post(doorway, path)
+
+    doorway.alerts(alert("a1", 3, "acknowledged", **ten))
+    twice = await post(doorway, path)
+    doorway.alerts(alert("a1", 4, "resolved", **ten), alert("a1", 5, **twelve))
+    page, again = await get(doorway, path), await post(doorway, path)
+
+    assert [used.status_code, twice.status_code, again.status_code] == [200, 409, 409]
+    assert "opened anew since the link was signed" in again.text
+    assert "There is nothing to do" in page.text
+    assert len(doorway.sent()) == 1
+
+
+async def test_what_cannot_be_done_is_not_signed(doorway: Doorway) -> None:
+    doorway.alerts(alert("a1", state="resolved"))
+    name = await requested(doorway)
+    await post(doorway, f"/v1/exceptions/{name}/decide", {"approved": False})
+    doorway.hear()
+
+    for act, subject in (("ack", "a1"), ("approve", name)):
+        assert problem(await post(doorway, "/v1/links", {"act": act, "id": subject, "by": "cfo"}))[0] == 409
+
+
 async def test_a_link_expires(doorway: Doorway) -> None:
     name = await requested(doorway)
     path = await link(doorway, "deny", name, seconds=60)
@@ -392,15 +528,24 @@ async def test_a_link_expires(doorway: Doorway) -> None:
     assert doorway.sent()[1:] == []
 
 
-async def test_nobody_decides_by_link_what_they_asked_for(doorway: Doorway, tmp_path: Path) -> None:
-    secrets = tokens(tmp_path / "t.toml", ann='roles = ["operate", "approve"]')
+async def test_nobody_approves_what_they_asked_for_nor_vouches_for_who_does(tmp_path: Path) -> None:
+    both = 'roles = ["operate", "approve"]'
+    secrets = tokens(tmp_path / "t.toml", ann=both, bob=both)
     doorway = Doorway(CATALOG, tmp_path / "t.toml")
     name = (await post(doorway, "/v1/exceptions", REQUEST, secrets["ann"])).json()["request_id"]
     doorway.hear()
+    said = (403, f"exception {name}: ann asked for it; somebody else must approve it")
 
     own = await post(doorway, f"/v1/exceptions/{name}/decide", {"approved": True}, secrets["ann"])
+    vouched = await post(doorway, "/v1/links", {"act": "approve", "id": name, "by": "cfo"}, secrets["ann"])
+    for_her = await post(doorway, "/v1/links", {"act": "approve", "id": name, "by": "ann"}, secrets["bob"])
+    of_old = await post(doorway, doorway.door.links.path(Link("approve", name, "cfo", "ann")))
+    taken_back = await post(doorway, f"/v1/exceptions/{name}/decide", {"approved": False}, secrets["ann"])
 
-    assert problem(own) == (403, f"exception {name}: ann asked for it; somebody else must decide")
+    assert [problem(own), problem(vouched), problem(for_her)] == [said] * 3
+    assert (of_old.status_code, said[1] in of_old.text) == (403, True)
+    assert taken_back.status_code == 202  # it raises no limit
+    assert [c["kind"] for c in doorway.sent()] == ["request", "decide"]
 
 
 # who is let in
@@ -455,6 +600,20 @@ async def test_a_team_sees_its_own_scopes_alone(guarded: tuple[Doorway, dict[str
     assert [a["alert_id"] for a in alerts] == ["a1"]
     assert [e["enforcement_id"] for e in enforced] == ["e1"]
     assert problem(await get(doorway, "/v1/alerts/a2", token))[0] == 404
+
+
+async def test_a_page_says_nothing_of_whether_a_scope_of_somebody_else_is_there(
+    guarded: tuple[Doorway, dict[str, str]],
+) -> None:
+    doorway, secrets = guarded
+    doorway.budgets(record("team|tenant_id=beta|team=secret-merger", "9"))
+
+    there, nowhere = [
+        await get(doorway, "/v1/budgets", secrets["search"], params={"after": f"team|tenant_id=beta|team={team}"})
+        for team in ("secret-merger", "nothing")
+    ]
+
+    assert (there.status_code, there.content) == (nowhere.status_code, nowhere.content)
 
 
 async def test_a_team_asks_for_itself_and_obeys_scopes_above_without_their_figures(

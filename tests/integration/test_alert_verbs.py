@@ -213,6 +213,7 @@ def test_an_exception_goes_from_request_to_approval_to_revocation(verbs: Verbs) 
     assert said == "exception launch: requested by bob; `usage-streams exceptions approve launch` decides\n"
     assert state() == [("requested", None)]
 
+    assert "bob asked for it" in verbs.run("exceptions", "approve", "launch", "--by", "bob", code=2)
     verbs.run("exceptions", "approve", "launch", "--by", "ada", "--note", "agreed")
     assert state() == [("in force", "ada")]
     assert "was approved by ada" in verbs.run("exceptions", "deny", "launch", code=2)

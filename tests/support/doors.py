@@ -97,7 +97,7 @@ class Doorway:
 def alert(
     name: str = "a1", revision: int = 1, state: str = "firing", team: str = "search", **more: Any
 ) -> dict[str, Any]:
-    """A record of usage.alerts."""
+    """A record of usage.alerts; it opened just then, unless `since` says otherwise."""
     return {
         "alert_id": name,
         "revision": revision,
@@ -110,6 +110,7 @@ def alert(
         "severity": "warning",
         "owner": "platform",
         "occurred_at": instant(NOW + revision),
+        "since": instant(NOW + revision),
         "summary": f"{team}: 80 % of 10 USD",
         **more,
     }

@@ -37,6 +37,10 @@ def test_a_new_token_is_what_its_entry_lets_in(tmp_path: Path) -> None:
             "tokens.0.where.teem",
         ),
         (f'[[tokens]]\nname = "a"\nhash = "{DIGEST}"\nroles = ["read"]\n' * 2, "a is there twice"),
+        (
+            f'[[tokens]]\nname = "loopback"\nhash = "{DIGEST}"\nroles = ["read"]',
+            "name loopback is whoever needs no token; take another name",
+        ),
     ],
 )
 def test_a_file_of_tokens_that_cannot_be_used_is_refused_with_its_name(tmp_path: Path, text: str, message: str) -> None:
@@ -80,12 +84,14 @@ def test_a_secret_is_a_reference_and_the_last_line_signs(tmp_path: Path, monkeyp
     old, new = "o" * 20, "n" * 20
     (tmp_path / "s").write_text(f"{old}\n{new}\n")
     monkeypatch.setenv("LINK_SECRET", new)
-    before = Links([old]).path(Link("approve", "x-1", "cfo"))
+    before = Links([old]).path(Link("approve", "x-1", "cfo", "ann"))
 
     both = Links(secrets_of(f"file:{tmp_path / 's'}"))
 
-    assert both.read(before.rpartition("/")[2]) == Link("approve", "x-1", "cfo")
-    assert Links(secrets_of("env:LINK_SECRET")).read(both.path(Link("ack", "a", "b")).rpartition("/")[2]).act == "ack"
+    assert both.read(before.rpartition("/")[2]) == Link("approve", "x-1", "cfo", "ann")
+    assert (
+        Links(secrets_of("env:LINK_SECRET")).read(both.path(Link("ack", "a", "b", "c")).rpartition("/")[2]).act == "ack"
+    )
     with pytest.raises(LinkUnusable, match="is not one of ours"):
         Links([new]).read(before.rpartition("/")[2])
 
@@ -113,6 +119,6 @@ def test_a_secret_that_cannot_be_used_is_refused_and_not_told(
 
 def test_without_a_secret_there_are_no_links() -> None:
     with pytest.raises(ValueError, match="there is no secret; set USAGE_STREAMS_LINK_SECRET"):
-        Links(secrets_of("")).path(Link("ack", "a", "b"))
+        Links(secrets_of("")).path(Link("ack", "a", "b", "c"))
     with pytest.raises(LinkUnusable, match="it verifies none"):
         Links([]).read("x")

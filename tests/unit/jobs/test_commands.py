@@ -18,6 +18,7 @@ from streams.watch.commands import AnyCommand, Commands, read_command, write_com
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ME = Asker("me", NOW, command_id="0123456789abcdef")
+ADA = Asker("ada", NOW)
 ACME = Asker("me", NOW, "acme", "0123456789abcdef")
 CATALOG = Catalog(
     budgets=(Budget(id="team-day", each=("team",), limit=Decimal(10), period=Calendar(every="day")),),
@@ -53,7 +54,7 @@ def requested(asker: Asker = ME, **fields: Any) -> AnyCommand:
     return job.request(asker, ASKED | fields, Commands(), CATALOG)
 
 
-APPROVED = (requested(), job.decide(ME, "launch", True, "", known(requested())))
+APPROVED = (requested(), job.decide(ADA, "launch", True, "", known(requested())))
 
 
 def test_a_request_says_who_asks_for_what_until_when() -> None:
@@ -82,8 +83,20 @@ def test_names_are_made_up_where_none_is_given() -> None:
 def test_the_approver_is_who_asks_unless_somebody_else_is_named() -> None:
     state = known(requested())
 
-    assert job.decide(ME, "launch", True, "fine", state).approver == "me"
-    assert job.decide(ME, "launch", True, "fine", state, "ada").approver == "ada"
+    assert job.decide(ADA, "launch", True, "fine", state).approver == "ada"
+    assert job.decide(ADA, "launch", True, "fine", state, "cfo").approver == "cfo"
+
+
+def test_who_asked_approves_it_where_they_say_that_it_is_their_own_and_the_note_keeps_that() -> None:
+    state = known(requested())
+
+    assert job.decide(ME, "launch", True, "", state, own=True).note == "own request"
+    assert (
+        job.decide(ME, "launch", True, "nobody else is here", state, own=True).note
+        == "own request; nobody else is here"
+    )
+    assert job.decide(ADA, "launch", True, "fine", state, own=True).note == "fine"
+    assert job.decide(ME, "launch", False, "too much", state).note == "too much"  # a limit that does not rise
 
 
 Case = tuple[Callable[[], object], str]
@@ -159,10 +172,18 @@ CASES: dict[str, Case] = {
     "decision about nothing": (lambda: job.decide(ME, "x", True, "", Commands()), "exception x: nobody requested it"),
     "second decision": (
         lambda: job.decide(ME, "launch", False, "", known(*APPROVED)),
-        "exception launch: was approved by me on 2026-11-20; request it anew under another name",
+        "exception launch: was approved by ada on 2026-11-20; request it anew under another name",
+    ),
+    "approval of what one asked for": (
+        lambda: job.decide(ME, "launch", True, "", known(requested())),
+        "exception launch: me asked for it; somebody else must approve it, or give --own where one person does both",
+    ),
+    "approval by who asked in another name": (
+        lambda: job.decide(ME, "launch", True, "", known(requested()), "cfo"),
+        "exception launch: me asked for it; somebody else must approve it",
     ),
     "approval after it expired": (
-        lambda: job.decide(Asker("me", NOW + timedelta(days=99)), "launch", True, "", known(requested())),
+        lambda: job.decide(Asker("ada", NOW + timedelta(days=99)), "launch", True, "", known(requested())),
         "exception launch: expired on 2026-12-31; request it anew with a later day",
     ),
     "revocation of the catalog's": (

@@ -114,7 +114,7 @@ def test_the_record_is_plain_json() -> None:
     ],
 )
 def test_what_cannot_be_read_says_so_with_a_remedy(body: bytes | None) -> None:
-    with pytest.raises(BadCommand, match="it is skipped, send it again"):
+    with pytest.raises(BadCommand, match="it counts for nothing, mend it and send it again"):
         read_command(body)
 
 
@@ -212,3 +212,11 @@ def test_a_silence_that_was_lifted_never_holds_again(history: list[AnyCommand]) 
         state.take(offset, command)
         lifted |= set(state.lifted)
         assert set(state.lifted) == lifted
+
+
+@pytest.mark.parametrize("extra", ["0E-400000000", "1E-400000000", "1E400000000", "NaN", "-5", "0"])
+def test_a_request_of_no_money_is_skipped_before_anybody_adds_it(extra: str) -> None:
+    body = write_command(request()).replace(b'"extra":"1.50"', f'"extra":"{extra}"'.encode())
+
+    with pytest.raises(BadCommand, match="extra of r is no money above 0; it counts for nothing"):
+        read_command(body)
