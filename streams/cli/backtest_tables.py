@@ -74,11 +74,17 @@ def picture(report: Report, scope: str) -> str:
     return "".join(signs)
 
 
+def what_was_read(report: Report) -> str:
+    """How much, of which time, and whether usage began only in the midst of it: rates by week then say little."""
+    said = f"{report.events:,} events of {day(report.start)} to {day(report.end)} UTC; nobody was told"
+    if report.first is None or report.first - report.start < (report.end - report.start) // 10:
+        return said
+    return f"{said}. The first was at {day(report.first)}: rates by week rest on {lasting(report.end - report.first)}"
+
+
 def show(name: str, report: Report, screen: Console) -> None:
     """For people."""
-    screen.print(
-        escape(f"{name}: {report.events:,} events of {day(report.start)} to {day(report.end)} UTC; nobody was told")
-    )
+    screen.print(escape(f"{name}: {what_was_read(report)}"))
     table = Table(box=None, show_header=False)
     for what, said in facts(report):
         table.add_row(what, escape(said))
@@ -115,7 +121,7 @@ def _pictures(report: Report, screen: Console) -> None:
 def show_both(names: Sequence[str], reports: Sequence[Report], screen: Console) -> None:
     """Two versions side by side, then what only one of them says."""
     one, other = reports
-    screen.print(f"{one.events:,} events of {day(one.start)} to {day(one.end)} UTC; nobody was told")
+    screen.print(what_was_read(one))
     table = Table("", *map(escape, names), box=None)
     for (what, said), (_, also) in zip(facts(one), facts(other), strict=True):
         changed = said != also
@@ -154,6 +160,7 @@ def as_json(name: str, report: Report) -> dict[str, Any]:
         "start": instant(report.start),
         "end": instant(report.end),
         "events": report.events,
+        "first_event": None if report.first is None else instant(report.first),
         "scopes": report.scopes,
         "scopes_fired": len(report.fired_scopes),
         "alerts": len(report.fired),

@@ -23,6 +23,7 @@ from streams.watch.noise import ZERO, Episode, Report, Seen
 from streams.watch.periods import MINUTE_MS, period_of
 from streams.watch.raised import PENDING, RESOLVED
 from streams.watch.state import Effects, WatchState
+from streams.watch.tracks import NEVER
 from streams.watch.watched import RULES, Watched, watched
 from streams.watch.windows import Delta
 
@@ -111,6 +112,7 @@ class Backtest:
         self.start, self.end = start, end
         self.step_ms = step_ms or step_of(self.known)
         self.events = 0
+        self._first = NEVER
         grain = min(
             self.known.scope.slice_ms, self.step_ms, MINUTE_MS
         )  # slices of a scope are multiples of the finer one
@@ -159,7 +161,9 @@ class Backtest:
 
     def _count(self, rows: pl.DataFrame) -> None:
         at = rows["event_time"].dt.epoch("ms")
-        self.events += int(at.is_between(self.start, self.end, closed="left").sum())
+        at = at.filter(at.is_between(self.start, self.end, closed="left"))
+        self.events += len(at)
+        self._first = min([self._first, *at.bottom_k(1)])
 
     def _take_step(self, step: list[Delta]) -> None:
         self._tick_until(step[0].slice)
@@ -260,6 +264,7 @@ class Backtest:
             spent=self._spent,
             episodes=tuple(sorted(episodes, key=lambda e: (e.opened, e.scope, e.threshold))),
             seen=self._seen,
+            first=self._first if self.events else None,
         )
 
 

@@ -75,6 +75,7 @@ class Report:
     """One rule over [start, end), ms.
 
     events:    rows of usage in that time, whether the rule is about them or not; scopes: that the rule is about
+    first:     when the first of them was; None: there is none
     seen:      by scope, of those that fired, and of others as far as memory is bounded
     spent:     of all its scopes, in the rule's unit
     """
@@ -90,6 +91,7 @@ class Report:
     spent: Decimal
     episodes: tuple[Episode, ...]
     seen: dict[str, Seen]
+    first: int | None = None
 
     @property
     def fired(self) -> list[Episode]:

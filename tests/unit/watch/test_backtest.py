@@ -1,6 +1,7 @@
 """A back-test says what the live watch said of the same events, whatever the rule; its figures are worked out by hand."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ from streams.catalog.limits import Budget, BurnRate, BurnWindow, Rolling, RunLim
 from streams.catalog.models import Catalog
 from streams.catalog.prices import Price
 from streams.catalog.registries import Workload
+from streams.cli.backtest_tables import what_was_read
 from streams.pipeline.ledger import read_frame
 from streams.pipeline.totals import totals
 from streams.watch.alerts import Cause
@@ -312,3 +314,10 @@ def test_memory_holds_the_spend_of_so_many_scopes_only(monkeypatch: pytest.Monke
 
     assert (report.scopes, len(report.fired_scopes)) == (5, 5)
     assert report.spent == 55
+
+
+def test_a_report_says_where_usage_began_only_in_the_midst_of_the_time_asked_for() -> None:
+    whole, late = (replace(report_of(), first=first) for first in (HOUR, 6 * DAY))
+
+    assert what_was_read(whole).endswith("nobody was told")
+    assert what_was_read(late).endswith("The first was at 1970-01-07 00:00: rates by week rest on 1d")
