@@ -18,6 +18,7 @@ from streams.notify.references import SecretMissing, redact, resolve
 from streams.notify.retry import Answer
 from streams.notify.smtp import Server, hand_over
 from streams.notify.web import Reply, Web
+from streams.watch.alert_records import typed
 
 SLACK_API = "https://slack.com/api"
 NOTIFICATIONS = "usage.notifications"
@@ -103,6 +104,8 @@ def event_of(letter: Letter) -> bytes:
     one = letter.delivery
     data: Mapping[str, Any] = letter.record if letter.record is not None else (one.body or {})
     extra = {"hand_off": letter.hand_off} if letter.hand_off else {}
+    if data.get("query"):
+        extra["query"] = typed(str(data["query"]), one.alert_id)
     kind = webhook.type_of(data) if letter.record is not None else webhook.DIGEST_TYPE
     at = ms_of(data.get("detected_at")) or one.queued_at  # asked for again, the same id has the same body
     return webhook.body(kind, {**data, **extra}, at)

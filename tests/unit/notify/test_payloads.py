@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from streams.notify.channels import Letter, mail_of, payload
 from streams.notify.delivery import Delivery, facts_of
 from streams.notify.notice import clip, notice_of
 from streams.notify.webhook import body, type_of
+from streams.watch.alert_records import query_of, typed
 from tests.support.notifying import START, alert
 
 ENDPOINTS = {
@@ -173,6 +175,50 @@ def test_a_name_cannot_call_a_channel_or_make_a_link_in_slack() -> None:
     assert "&lt;!channel&gt;" in marked
     assert set(re.findall("<[^>]*>", marked)) == {"<https://usage.acme.example/v1/alerts/a1|open>"}  # our own
     assert "\u202e" not in marked
+
+
+HOSTILE = [
+    "a`;echo PWNED;`",
+    "a';echo PWNED;'",
+    'a";echo PWNED;"',
+    "$(echo PWNED)",
+    "a\necho PWNED\n",
+    "a\\';echo PWNED #",
+    "a & echo PWNED",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("kind", CHECKS)
+@pytest.mark.parametrize("is_old", [False, True])
+def test_no_name_can_execute_anything_where_the_command_is_pasted(kind: str, name: str, is_old: bool) -> None:
+    query = query_of(name, {"tenant_id": name, "team": name}, 0, 3_600_000)
+    record = alert(tenant_id="t", scope="s", query=query if is_old else typed(query, "a1"))
+
+    whole = shown(kind, record)
+
+    text = whole if isinstance(whole, str) else json.dumps(whole)
+    for seen in {
+        text,
+        text.replace("\\\\", ""),
+        text.replace("=\n", ""),
+    }:  # as it is, or without the escapes of a channel
+        assert "PWNED" not in seen
+    assert "alerts explain a1" in text
+
+
+@pytest.mark.parametrize("name", ["acme", "Größe", "a b", "o:x/y@z"])
+def test_an_ordinary_name_is_queried_by_itself(name: str) -> None:
+    query = query_of(name, {"tenant_id": name, "team": "a`,b"}, 0, 3_600_000)
+
+    assert notice_of(alert(query=query)).command == query
+    assert f"tenant={name}" in shlex.split(query)
+
+
+def test_a_command_that_is_too_long_to_be_shown_whole_is_another() -> None:
+    query = query_of("acme", {"team": "x" * 400}, 0, 3_600_000)
+
+    assert notice_of(alert(query=query)).command == "usage-streams alerts explain a1"
 
 
 def test_a_name_cannot_make_a_link_in_teams() -> None:
