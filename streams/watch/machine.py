@@ -123,7 +123,7 @@ def advance(
         list[Transition](),
     )
     for condition in conditions:
-        name = _name_of(raised, condition, identity)
+        name = _name_of(raised, condition, identity, clock)
         seen.add(name)
         known = raised.get(name)
         if known is not None and known.is_open:
@@ -196,10 +196,11 @@ def _apply(raised: dict[str, Raised], name: str, change: _Change | None) -> list
     return change[1]
 
 
-def _name_of(raised: dict[str, Raised], c: Condition, identity: str) -> str:
+def _name_of(raised: dict[str, Raised], c: Condition, identity: str, clock: int) -> str:
     """The id of the alert that a condition is about: of its period; of the episode that is open, else of one that begins.
 
-    A period may move while its alert is open: a run got an earlier event, a day became a week. That is the same alert.
+    A period may move while its alert is open: a run got an earlier event, a day became a week. That is the same alert, and it
+    goes with the current period. A past one, of which late data came, takes only what ended with it, to tell nobody again.
     """
     if c.anchor is None:
         running = [n for n, r in raised.items() if r.name == c.name and r.episode and r.is_open]
@@ -207,8 +208,11 @@ def _name_of(raised: dict[str, Raised], c: Condition, identity: str) -> str:
     name = id_of(identity, c.name, c.anchor)
     if name in raised:
         return name
+    is_past = c.end <= clock
     for moved, r in raised.items():
-        if r.name == c.name and not r.episode and r.is_open and r.start < c.end and c.anchor < r.end:
+        if r.name != c.name or r.episode or not (r.start < c.end and c.anchor < r.end):
+            continue
+        if (r.is_open and not (is_past and r.end > c.end)) or (is_past and r.end == c.end):
             return moved
     return name
 

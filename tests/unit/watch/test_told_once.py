@@ -66,3 +66,24 @@ def test_every_step_of_an_escalation_is_told_and_silence_delays_it(
     found = [(m, a) for m in looks for a in state.tick((START + m) * MINUTE_MS, cause()).alerts]
 
     assert [(m, *e) for m, a in found for _, e in route(a, [ROUTE])] == told
+
+
+def test_an_alert_whose_period_became_a_day_outlives_a_late_event_of_yesterday() -> None:
+    #  month   [---------------- 11 of 10 ----- ...
+    #  day                  [ 3 )[ 11 )
+    #  late                    ^ 0.5
+    state = WatchState(MemoryTracks())
+    state.adopt(1, catalog("month"))
+    first = state.take([row(600, "11")], cause()).alerts
+    state.adopt(2, catalog("day"))
+    state.fill([row(600, "11"), row(-300, "3")])
+
+    later = state.tick((START + 700) * MINUTE_MS, cause()).alerts
+    later += state.take([row(-200, "0.5")], cause()).alerts
+    later += state.tick((START + 720) * MINUTE_MS, cause()).alerts
+    over = state.tick((START + 1440) * MINUTE_MS, cause()).alerts
+
+    assert [a["reason"] for a in first] == ["crossed"]
+    assert [a["reason"] for a in later if a["reason"] != "escalated"] == []
+    assert [(a["alert_id"], a["reason"]) for a in over] == [(first[0]["alert_id"], "period_ended")]
+    assert state.take([row(1450, "0"), row(1430, "1")], cause()).alerts == []  # told in its period, and over with it
