@@ -112,9 +112,12 @@ def event_of(letter: Letter) -> bytes:
 
 
 def mail_of(endpoint: Endpoint, letters: Sequence[Letter], notices: Sequence[Notice]) -> EmailMessage:
-    """The mail; the first one about an alert alone has an id that later ones answer."""
-    first, ids = letters[0].delivery, [one.delivery.delivery_id for one in letters]
-    opener = f"{first.alert_id}.{endpoint.id}" if len(letters) == 1 and letters[0].record is not None else None
+    """The mail; the first one about an alert alone has an id that later ones answer, until it is over and opens anew."""
+    first, record, ids = letters[0].delivery, letters[0].record, [one.delivery.delivery_id for one in letters]
+    since = (
+        ms_of(record.get("since")) if record is not None else None
+    )  # when it crossed: every revision of this time says so
+    opener = f"{first.alert_id}.{since or 0}.{endpoint.id}" if len(letters) == 1 and record is not None else None
     opens = first.state == "firing" and first.facts.get("reason") in (None, "crossed", "pending_over")
     name = opener if opener and opens else hashlib.sha256("\n".join(ids).encode()).hexdigest()[:32]
     opened = None if opens else opener

@@ -4,8 +4,10 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from email.message import EmailMessage
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -236,6 +238,28 @@ def test_a_name_cannot_add_a_header_to_a_mail() -> None:
 
     assert mail["Bcc"] is None
     assert mail["To"] == "b@x.example"
+
+
+def test_an_alert_that_opens_anew_begins_a_thread_of_its_own_and_an_attempt_keeps_its_id() -> None:
+    #  revision  1 opens   2 reminder   3 resolved   4 opens anew   5 resolved
+    def mail(revision: int, state: str, reason: str, since: int) -> EmailMessage:
+        record = alert("a1", revision, state, reason=reason, since=f"2026-11-18T{since}:00:00.000Z")
+        one = letter(record)
+        one = Letter(msgspec.structs.replace(one.delivery, delivery_id=f"{revision:032}", revision=revision), record)
+        return mail_of(ENDPOINTS["email"], [one], [notice_of(record)])
+
+    opened, reminder, over = (
+        mail(1, "firing", "crossed", 10),
+        mail(2, "firing", "reminder", 10),
+        mail(3, "resolved", "cleared", 10),
+    )
+    anew, over_anew = mail(4, "firing", "crossed", 12), mail(5, "resolved", "cleared", 12)
+
+    assert len({m["Message-ID"] for m in (opened, reminder, over, anew, over_anew)}) == 5
+    assert opened["In-Reply-To"] is anew["In-Reply-To"] is None
+    assert reminder["In-Reply-To"] == over["References"] == opened["Message-ID"]
+    assert over_anew["In-Reply-To"] == anew["Message-ID"]
+    assert mail(4, "firing", "crossed", 12)["Message-ID"] == anew["Message-ID"]
 
 
 @given(st.text(), st.integers(1, 80))
