@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -387,7 +388,7 @@ budget = "company"
 id = "team-burn"
 budget = "team-day"
 """
-PARENT = {"budget_id": "company", "dimensions": {}, "severity": "critical"}
+PARENT: dict[str, Any] = {"budget_id": "company", "dimensions": {}, "severity": "critical"}
 
 
 @pytest.mark.parametrize(
@@ -407,7 +408,7 @@ PARENT = {"budget_id": "company", "dimensions": {}, "severity": "critical"}
     ],
 )
 def test_a_parent_holds_back_a_child_of_its_kind_that_is_neither_more_severe_nor_further(
-    parent: dict[str, str], child: dict[str, str], posts: list[str]
+    parent: dict[str, Any], child: dict[str, Any], posts: list[str]
 ) -> None:
     async def story() -> None:
         world = World(BUDGETS + BURNS + to("pager"))
