@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from streams.cli import silences
 from streams.cli.alerts_explained import explained, show_explained
 from streams.cli.running import find_settings
-from streams.cli.screen import console
+from streams.cli.screen import Screen, Table, console, tell
 from streams.cli.watching import (
     BOOTSTRAP,
     BY,
@@ -67,7 +64,7 @@ def notes(record: Mapping[str, Any]) -> str:
     return ", ".join(said)
 
 
-def show(records: Sequence[Record], screen: Console) -> None:
+def show(records: Sequence[Record], screen: Screen) -> None:
     """A table for people."""
     table = Table("id", "state", "severity", "rule", "at", "whose", "value", "since, UTC", "owner", "", box=None)
     for r in records:
@@ -82,7 +79,7 @@ def show(records: Sequence[Record], screen: Console) -> None:
             figures(r),
         )
         rest = (short(r.get("since") or r.get("occurred_at")), r.get("owner") or "", notes(r))
-        table.add_row(*(escape(str(c)) for c in (*cells, *rest)), style=colour)
+        table.add_row(*(str(c) for c in (*cells, *rest)), style=colour)
     screen.print(table)
 
 
@@ -118,7 +115,7 @@ def list_command(
     elif records:
         show(records, console())
     else:
-        typer.echo("no alert is open" if not (state or everything) else "no alert is like that")
+        tell("no alert is open" if not (state or everything) else "no alert is like that")
     raise typer.Exit(1 if any(r["state"] == "firing" and not r.get("silenced") for r in records) else 0)
 
 
@@ -141,7 +138,7 @@ def explain_command(
     try:
         found = explained(seen, one(seen, alert_id, tenant), settings.clickhouse_url, events)
     except CommandRefused as error:
-        typer.echo(f"usage-streams: {error}", err=True)
+        tell(f"usage-streams: {error}", err=True)
         raise typer.Exit(2) from error
     if as_json:
         typer.echo(json.dumps(found))

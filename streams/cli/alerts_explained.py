@@ -6,12 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from streams.catalog.limits import Budget
 from streams.cli.query import plain, show
+from streams.cli.screen import Screen, Table, marked
 from streams.cli.watching import Record, Seen, figures, short, what_of
 from streams.outside import Away
 from streams.warehouse.client import connect
@@ -136,10 +134,10 @@ def silences_of(seen: Seen, record: Record) -> list[dict[str, Any]]:
     return [{"id": hush.id, "until": f"{until:%Y-%m-%dT%H:%M:%SZ}", "reason": hush.reason}]
 
 
-def show_explained(found: Mapping[str, Any], screen: Console) -> None:
+def show_explained(found: Mapping[str, Any], screen: Screen) -> None:
     """The same for people."""
     record = found["alert"]
-    screen.print(f"[bold]{escape(record['summary'])}[/bold]", soft_wrap=True)
+    screen.print(marked(record["summary"], "bold"), soft_wrap=True)
     window = record.get("window") or {}
     span = f"{short(record['period_start'])} - {short(record['period_end'])} UTC"
     rows = {
@@ -165,7 +163,7 @@ def show_explained(found: Mapping[str, Any], screen: Console) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in rows.items():
         if value:
-            table.add_row(name, escape(value))
+            table.add_row(name, value)
     screen.print(table)
     _block(screen, "thresholds", found["thresholds"], ("threshold", "amount", "state", "alert_id"))
     _block(screen, "who causes it", found["contributors"], ("dimension", "value", "amount", "share"))
@@ -174,9 +172,11 @@ def show_explained(found: Mapping[str, Any], screen: Console) -> None:
     near = [a | {"at": short(a["at"]), "link": a["link"] or ""} for a in found["annotations"]]
     _block(screen, "what happened near it, UTC", near, ("at", "type", "text", "by", "link"))
     if found["events"] is None:
-        screen.print(f"\nevents: unknown: {found['events_problem']}", soft_wrap=True)
+        screen.print()
+        screen.print(f"events: unknown: {found['events_problem']}", soft_wrap=True)
     elif found["events"]:
-        screen.print("\n[bold]the dearest events in its window[/bold]")
+        screen.print()
+        screen.print("the dearest events in its window", style="bold")
         show(found["events"], screen)
 
 
@@ -195,11 +195,12 @@ def told_of(change: Mapping[str, Any]) -> str:
     return f"level {change['escalation']}" if change["escalation"] else ""
 
 
-def _block(screen: Console, title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+def _block(screen: Screen, title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     if not rows:
         return
-    screen.print(f"\n[bold]{title}[/bold]")
+    screen.print()
+    screen.print(title, style="bold")
     table = Table(*(c.replace("_", " ") for c in columns), box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(escape("" if row.get(c) is None else str(row[c])) for c in columns))
+        table.add_row(*("" if row.get(c) is None else str(row[c]) for c in columns))
     screen.print(table)

@@ -6,6 +6,7 @@ import typer
 
 from streams import logs
 from streams.cli.running import find_settings
+from streams.cli.screen import tell
 
 
 def register(app: typer.Typer) -> None:
@@ -32,4 +33,4 @@ def register(app: typer.Typer) -> None:
 
         settings = find_settings(bootstrap, None, data, api_host=host, api_port=port)
         logs.configure(settings.log_level)
-        raise typer.Exit(serve(settings, lambda line: typer.echo(line, err=True)))
+        raise typer.Exit(serve(settings, lambda line: tell(line, err=True)))

@@ -14,6 +14,7 @@ from streams.catalog.models import Catalog
 from streams.catalog.parse import alone, parse_files
 from streams.catalog.update import standing_base
 from streams.cli.running import find_settings, user
+from streams.cli.screen import cleaned, tell
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog, PublishConflict
 from streams.kafka.client import KafkaClient
@@ -69,7 +70,7 @@ async def publish(
         lines = describe(current, wanted)
         if dry_run or not lines:
             return lines, None
-        if confirm and not typer.confirm("\n".join([*lines, "publish?"])):
+        if confirm and not typer.confirm(cleaned("\n".join([*lines, "publish?"]))):
             return lines, None
         return lines, await log.publish(wanted, expected=before, by=user(), reason=reason)
     finally:
@@ -101,10 +102,10 @@ def register(app: typer.Typer) -> None:
         try:
             lines, sequence = asyncio.run(publish(settings, catalog, dry_run, confirm, reason=reason))
         except PublishConflict as error:
-            typer.echo(f"usage-streams: {error}", err=True)
+            tell(f"usage-streams: {error}", err=True)
             raise typer.Exit(1) from error
-        typer.echo("\n".join(lines) or "nothing changes")
+        tell("\n".join(lines) or "nothing changes")
         if sequence is not None:
-            typer.echo(f"published version {sequence} on {settings.bootstrap}")
+            tell(f"published version {sequence} on {settings.bootstrap}")
             if sequence == 1:
-                typer.echo(FIRST_EVENT)
+                tell(FIRST_EVENT)

@@ -18,7 +18,7 @@ from streams.cli.backtest_tables import as_json, show, show_both
 from streams.cli.commitments import published
 from streams.cli.moments import moment, now
 from streams.cli.running import find_settings
-from streams.cli.screen import console
+from streams.cli.screen import console, tell
 from streams.jobs.backtest import from_topic, from_warehouse
 from streams.kafka.client import KafkaClient
 from streams.settings import Settings
@@ -113,12 +113,12 @@ def register(app: typer.Typer) -> None:
         try:
             tests = [Backtest(one.catalog, one.rule, *bounds, step_ms) for one in chosen]
         except NoRule as error:
-            typer.echo(f"usage-streams: {error}", err=True)
+            tell(f"usage-streams: {error}", err=True)
             raise typer.Exit(2) from error
         reports = run(settings, tests, source)
         names = [one.name for one in chosen]
         if machine:
-            typer.echo(
+            tell(
                 json.dumps(
                     [as_json(n, r) for n, r in zip(names, reports, strict=True)]
                     if compare

@@ -6,10 +6,9 @@ from decimal import Decimal
 from statistics import median
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
+from streams.cli.screen import Screen, Table, marked
 from streams.jobs.baseline import short
 from streams.jobs.proposed import lasting
 from streams.watch.alerts import instant, text
@@ -82,12 +81,12 @@ def what_was_read(report: Report) -> str:
     return f"{said}. The first was at {day(report.first)}: rates by week rest on {lasting(report.end - report.first)}"
 
 
-def show(name: str, report: Report, screen: Console) -> None:
+def show(name: str, report: Report, screen: Screen) -> None:
     """For people."""
-    screen.print(escape(f"{name}: {what_was_read(report)}"))
+    screen.print(f"{name}: {what_was_read(report)}")
     table = Table(box=None, show_header=False)
     for what, said in facts(report):
-        table.add_row(what, escape(said))
+        table.add_row(what, said)
     screen.print(table)
     _pictures(report, screen)
     if not report.fired:
@@ -96,7 +95,7 @@ def show(name: str, report: Report, screen: Console) -> None:
         )
 
 
-def _pictures(report: Report, screen: Console) -> None:
+def _pictures(report: Report, screen: Screen) -> None:
     scopes = report.fired_scopes
     if not scopes:
         return
@@ -111,30 +110,31 @@ def _pictures(report: Report, screen: Console) -> None:
     for scope in scopes[:MOST_SCOPES]:
         mine = [e for e in report.fired if e.scope == scope]
         lasted, risk = lasting(sum(e.lasted(report.end) for e in mine)), short(report.seen[scope].at_risk)
-        drawn = escape(picture(report, scope)).replace(FIRES, f"[red]{FIRES}[/]")
-        table.add_row(escape(scope), f"{len(mine):,}", lasted, risk, drawn)
+        drawn = Text(picture(report, scope))
+        drawn.highlight_words([FIRES], "red")
+        table.add_row(scope, f"{len(mine):,}", lasted, risk, drawn)
     screen.print(table)
     if len(scopes) > MOST_SCOPES:
         screen.print(f"{len(scopes) - MOST_SCOPES} more scopes fired, with --json")
 
 
-def show_both(names: Sequence[str], reports: Sequence[Report], screen: Console) -> None:
+def show_both(names: Sequence[str], reports: Sequence[Report], screen: Screen) -> None:
     """Two versions side by side, then what only one of them says."""
     one, other = reports
     screen.print(what_was_read(one))
-    table = Table("", *map(escape, names), box=None)
+    table = Table("", *names, box=None)
     for (what, said), (_, also) in zip(facts(one), facts(other), strict=True):
         changed = said != also
-        table.add_row(what, escape(said), f"[bold]{escape(also)}[/]" if changed else escape(also))
+        table.add_row(what, said, marked(also, "bold" if changed else ""))
     screen.print(table)
     mine, theirs = (set(map(_bare, r.fired_scopes)) for r in reports)
     for name, scopes in ((names[0], mine - theirs), (names[1], theirs - mine)):
         if scopes:
             more = f" and {len(scopes) - MOST_SCOPES} more" if len(scopes) > MOST_SCOPES else ""
-            screen.print(escape(f"fired in {name} alone: {', '.join(sorted(scopes)[:MOST_SCOPES])}{more}"))
+            screen.print(f"fired in {name} alone: {', '.join(sorted(scopes)[:MOST_SCOPES])}{more}")
     for name, report in zip(names, reports, strict=True):
         if report.fired:
-            screen.print(escape(name))
+            screen.print(name)
             _pictures(report, screen)
 
 

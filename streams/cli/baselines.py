@@ -18,6 +18,7 @@ from streams.cli.forecasts import HISTORY_DAYS, catalog_of, ended_periods, one_o
 from streams.cli.moments import now
 from streams.cli.proposal_tables import Asked, as_json, as_text, runs_as_json, show, show_runs
 from streams.cli.running import find_settings
+from streams.cli.screen import tell
 from streams.jobs import baseline, ended, proposed, run_sizes
 from streams.jobs.baseline import LEAST_DAYS, MOST_DAYS, Period, Unit
 from streams.warehouse.client import connect
@@ -132,15 +133,13 @@ def _tell(seen: dict[str, Any] | None, toml: str, out: Path | None) -> None:
     if out is not None and toml:
         out.write_text(toml)
         if seen is None:
-            typer.echo(
-                f"wrote {out}; move it into your catalog folder, then `usage-streams apply FOLDER` shows the plan"
-            )
+            tell(f"wrote {out}; move it into your catalog folder, then `usage-streams apply FOLDER` shows the plan")
 
 
 def _refuse(is_ready: bool, there: str, wanted: str, is_some: bool) -> None:
     if not is_ready:
         remedy = "--anyway proposes from what there is" if is_some else "choose another --by, or send usage first"
-        typer.echo(f"usage-streams: too little history: {there}, a baseline takes {wanted}; {remedy}", err=True)
+        tell(f"usage-streams: too little history: {there}, a baseline takes {wanted}; {remedy}", err=True)
         raise typer.Exit(1)
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from streams.cli import baselines, forecasts
 from streams.cli.running import find_settings
-from streams.cli.screen import console
+from streams.cli.screen import Table, console, marked, tell
 from streams.jobs.baseline import short
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
@@ -76,12 +75,12 @@ def gauge(part: Decimal | None) -> str:
     return f"{part * 100:5.1f} % {'█' * full}{'░' * (BAR - full)}"
 
 
-def verdict(record: Mapping[str, Any]) -> str:
+def verdict(record: Mapping[str, Any]) -> Text:
     """Coloured; what it would be without the ladder beside it."""
     said = str(record["verdict"])
     would = record.get("would_be")
     also = f" ({would})" if would and would != said else ""
-    return f"[{COLOURS.get(said, 'white')}]{said}[/]{also}"
+    return Text.assemble(marked(said, COLOURS.get(said, "white")), also)
 
 
 def expected(record: Mapping[str, Any]) -> str:
@@ -147,7 +146,7 @@ def list_command(
         table.add_column(name)
     for r in found[:MOST_ROWS]:
         figures = (amount(r, r["used"]), amount(r, r.get("limit")), gauge(share(r)))
-        table.add_row(escape(r["scope"]), *figures, verdict(r), expected(r), exhausts(r))
+        table.add_row(r["scope"], *figures, verdict(r), expected(r), exhausts(r))
     screen.print(table)
     if len(found) > MOST_ROWS:
         screen.print(f"{len(found) - MOST_ROWS} more with --json, or choose with --tenant, --budget, --verdict")
@@ -166,14 +165,14 @@ def chosen(every: Mapping[str, Record], asked: str) -> Record:
         if near
         else "is no scope with use"
     )
-    typer.echo(f"usage-streams: scope {asked}: {said}; `usage-streams budgets list` shows them", err=True)
+    tell(f"usage-streams: scope {asked}: {said}; `usage-streams budgets list` shows them", err=True)
     raise typer.Exit(1)
 
 
-def lines_of(record: Record, every: Mapping[str, Record]) -> list[tuple[str, str]]:
+def lines_of(record: Record, every: Mapping[str, Record]) -> list[tuple[str, str | Text]]:
     """Everything that is known of a scope, a line each."""
     currency = record["currency"] if record["unit"] == "cost" else record["unit"]
-    lines = [
+    lines: list[tuple[str, str | Text]] = [
         ("scope", record["scope"]),
         (
             "used",
@@ -232,7 +231,7 @@ def show_command(
         return
     table = Table(box=None, show_header=False)
     for name, said in lines_of(record, every):
-        table.add_row(name, said if name == "verdict" else escape(said))
+        table.add_row(name, said)
     console().print(table)
 
 

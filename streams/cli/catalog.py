@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from streams.catalog import cross_check, simulate, wire
 from streams.catalog.base_prices import base_catalog, with_base
@@ -28,7 +26,7 @@ from streams.cli.apply import based, publish, read_folder
 from streams.cli.moments import moment, now
 from streams.cli.packages import litellm_list, newer_base
 from streams.cli.running import find_settings
-from streams.cli.screen import console, percent
+from streams.cli.screen import Screen, Table, console, percent, tell
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog, PublishConflict
 from streams.kafka.client import KafkaClient
@@ -96,15 +94,15 @@ def lint_command(
         typer.echo(json.dumps(said, default=lambda v: text(v) if isinstance(v, Decimal) else str(v)))
     else:
         for one in found:
-            typer.echo(f"{one.level}: {one}")
+            tell(f"{one.level}: {one}")
         if check:
             _show_check(check, counts, console())
         if not found and not counts.get("different"):
-            typer.echo("nothing to mend")
+            tell("nothing to mend")
     raise typer.Exit(1 if [f for f in found if f.level != "note"] or counts.get("different") else 0)
 
 
-def _show_check(check: cross_check.CrossCheck, counts: dict[str, int], screen: Console) -> None:
+def _show_check(check: cross_check.CrossCheck, counts: dict[str, int], screen: Screen) -> None:
     table = Table("model", "theirs", "bucket", "ours", "theirs", "ratio", box=None, title_justify="left")
     for row in check.different[:MOST_ROWS]:
         amounts = (per_million(row.ours), per_million(row.theirs), f"{row.ratio:.3f}")
@@ -174,15 +172,15 @@ def update_command(
             publish(settings, compose, dry_run or (as_json and not yes), confirm and not as_json, describe)
         )
     except PublishConflict as error:
-        typer.echo(f"usage-streams: {error}", err=True)
+        tell(f"usage-streams: {error}", err=True)
         raise typer.Exit(1) from error
     if as_json:
         rows = [c._asdict() | {"kind": c.kind, "relative": c.relative} for c in seen.get("changes", [])]
         typer.echo(json.dumps({"changes": rows, "version": sequence}, default=_plain))
         return
-    typer.echo("\n".join(lines) or "nothing changes")
+    tell("\n".join(lines) or "nothing changes")
     if sequence is not None:
-        typer.echo(f"published version {sequence}")
+        tell(f"published version {sequence}")
 
 
 def _plain(value: object) -> str:
@@ -315,7 +313,7 @@ def show_command(
             table.add_row(f"{p.provider}/{p.model}", p.bucket, marks(p), *amounts, *dates, p.source)
         console().print(table)
     if model is not None and not held:
-        typer.echo(f"model {model}: no price in force at {when.isoformat()}; such usage is unpriced", err=True)
+        tell(f"model {model}: no price in force at {when.isoformat()}; such usage is unpriced", err=True)
         raise typer.Exit(1)
 
 

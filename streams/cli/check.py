@@ -11,11 +11,10 @@ from urllib.parse import urlencode
 
 import typer
 import urllib3
-from rich.table import Table
 
 from streams import logs
 from streams.cli.running import find_api, find_settings
-from streams.cli.screen import console
+from streams.cli.screen import Table, console, marked, tell
 
 Params = Sequence[tuple[str, str]]
 SECONDS = 10.0
@@ -96,8 +95,8 @@ def show(found: Mapping[str, Any]) -> None:
     unit = (first.get("currency") if found["unit"] == "cost" else None) or found["unit"]
     left = "" if found["allowed"] is None else f"; {found['allowed']} {unit} may be spent"
     left = "; nothing may be spent" if found["allowed"] == "0" else left
-    screen.print(f"[{colour}]{found['verdict']}[/{colour}] ", end="")
-    screen.print(f"{found['text']}{left}{' (degraded)' if found['degraded'] else ''}", markup=False)
+    text = f"{found['text']}{left}{' (degraded)' if found['degraded'] else ''}"
+    screen.print(marked(found["verdict"], colour), text)
     if not found["scopes"]:
         return
     table = Table("scope", "verdict", "used", "limit", "left", "percent", "as of", "old by", box=None)
@@ -141,7 +140,7 @@ def register(app: typer.Typer) -> None:
                 found = found or asyncio.run(ask_topic(bootstrap, data, params))
             except NotAnswered as error:
                 if not wait or error.is_over:
-                    typer.echo(f"usage-streams: {error}", err=True)
+                    tell(f"usage-streams: {error}", err=True)
                     raise typer.Exit(2) from error
                 time.sleep(WAIT_SECONDS)
         typer.echo(json.dumps(found)) if as_json else show(found)

@@ -10,8 +10,7 @@ from typing import Any
 import polars as pl
 import typer
 from clickhouse_connect.driver.client import Client
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from streams.catalog.commitments import Agreements
 from streams.catalog.drawdown import Position, position, pressing
@@ -20,7 +19,7 @@ from streams.catalog.validate import CatalogError
 from streams.cli.moments import moment, now
 from streams.cli.query import plain
 from streams.cli.running import find_settings
-from streams.cli.screen import console
+from streams.cli.screen import Screen, Table, console, marked, tell
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog, Published
 from streams.kafka.client import KafkaClient
@@ -91,9 +90,9 @@ def bar(share: Decimal) -> str:
     return "█" * full + "░" * (BAR - full)
 
 
-def outlook(row: dict[str, Any]) -> str:
+def outlook(row: dict[str, Any]) -> Text:
     """What will be, or was: one clause a fact."""
-    said = []
+    said = list[str | Text]()
     if row["ran_out"]:
         said.append(f"used up in the hour of {day(row['ran_out'])}")
     if row["expected_out"]:
@@ -101,12 +100,12 @@ def outlook(row: dict[str, Any]) -> str:
     if row["followed_by"]:
         said.append(f"then {row['followed_by']} pays")
     if row["unused"]:
-        said.append(f"[yellow]{short(row['unused'])} was never used[/yellow]")
+        said.append(marked(f"{short(row['unused'])} was never used", "yellow"))
     if row["expected_unused"]:
-        said.append(f"[yellow]forecast: {short(row['expected_unused'])} stays unused[/yellow]")
+        said.append(marked(f"forecast: {short(row['expected_unused'])} stays unused", "yellow"))
     if row["unpriced_quantity"]:
-        said.append(f"[yellow]{row['unpriced_quantity']:,} units without a price are not counted[/yellow]")
-    return "; ".join(said)
+        said.append(marked(f"{row['unpriced_quantity']:,} units without a price are not counted", "yellow"))
+    return Text("; ").join(Text.assemble(part) for part in said)
 
 
 def due(found: Position) -> list[str]:
@@ -122,19 +121,19 @@ def due(found: Position) -> list[str]:
     return [f"{name} {short(amount)} {currency}" for (name, currency), amount in sums.items()] + said
 
 
-def show(found: Position, press: set[tuple[Any, ...]], screen: Console) -> None:
+def show(found: Position, press: set[tuple[Any, ...]], screen: Screen) -> None:
     """Everything for people."""
     if found.drawdowns.height:
         table = Table("commitment", "period", "", "used", "left", "overage", "currency", "state", box=None)
         for row in found.drawdowns.to_dicts():
-            state = f"[red]{row['state']}[/red]" if (row["id"], row["start"]) in press else row["state"]
+            state = marked(row["state"], "red" if (row["id"], row["start"]) in press else "")
             figures = (short(row["used"]), short(row["left"]), short(row["overage"]), row["currency"])
             drawn = f"{bar(row['share'])} {percent(row['share'])}"
             table.add_row(row["id"], period(row), drawn, *figures, state)
         screen.print(table)
         for row in found.drawdowns.to_dicts():  # in lines of their own: sentences do not fit beside figures
-            if said := outlook(row):
-                screen.print(f"  {row['id']}, {period(row)}: {said}", soft_wrap=True)
+            if ahead := outlook(row):
+                screen.print(Text.assemble(f"  {row['id']}, {period(row)}: ", ahead), soft_wrap=True)
     if found.quotas.height:
         table = Table("quota", "period", "used", "free", "left", "credit due", "currency", box=None)
         last = {row["id"]: row["start"] for row in found.quotas.sort("start").to_dicts()}
@@ -147,8 +146,8 @@ def show(found: Position, press: set[tuple[Any, ...]], screen: Console) -> None:
     if found.volumes.height:
         table = Table("volume", "period", "volume", "multiplier", "next above", "credit due", "currency", box=None)
         for row in found.volumes.to_dicts():
-            ahead = "-" if row["next_above"] is None else short(row["next_above"])
-            figures = (short(row["volume"]), f"{row['multiplier'].normalize():f}", ahead, short(row["credit"]))
+            above = "-" if row["next_above"] is None else short(row["next_above"])
+            figures = (short(row["volume"]), f"{row['multiplier'].normalize():f}", above, short(row["credit"]))
             table.add_row(row["id"], period(row), *figures, row["currency"])
         screen.print(table)
     for said in due(found):
@@ -209,7 +208,7 @@ def register(app: typer.Typer) -> None:
             said = {"at": plain(when), "catalog": catalog.version}
             typer.echo(json.dumps(said | {name: rows_of(frame) for name, frame in frames.items()}))
         elif not catalog.catalog.agreements:
-            typer.echo(
+            tell(
                 "the catalog has no commitments, quotas, volumes or provisioned capacity; commitments.toml of `init` shows how"
             )
         else:

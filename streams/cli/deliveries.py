@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
-from streams.cli.screen import console
+from streams.cli.screen import Table, console
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.notify.book import Book
@@ -83,5 +80,5 @@ def show(found: Sequence[Delivery]) -> None:
     for one in map(row_of, found):
         texts = (one["delivery_id"][:12], one["alert_id"], one["revision"], one["state"], one["endpoint"], one["status"],
                  one["attempt"], one["at"][:19], (one["next_at"] or "")[:19], one["error"] or "")  # fmt: skip
-        table.add_row(*(escape(str(text)) for text in texts))
+        table.add_row(*(str(text) for text in texts))
     console().print(table)

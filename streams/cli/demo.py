@@ -11,16 +11,15 @@ from typing import Any
 
 import typer
 from clickhouse_connect.driver.client import Client
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
+from rich.text import Text
 
 from streams.catalog.base_prices import with_base
 from streams.catalog.parse import parse_files
 from streams.cli.apply import publish, read_folder
 from streams.cli.rerate import carry_out
 from streams.cli.running import STACK, find_api, find_settings, user
-from streams.cli.screen import console
+from streams.cli.screen import Screen, Table, console, marked, tell
 from streams.cli.status import look
 from streams.cli.up import DATA, NotUp, bring_up, take_down
 from streams.demo import actual, expected, runaway, traces
@@ -65,11 +64,11 @@ class Demo:
 
     folder: Path
     speed: float
-    console: Console
+    console: Screen
     tenant: str = field(default_factory=lambda: tenant_name(time.time()))
 
     def say(self, step: str, text: str) -> None:
-        self.console.print(f"[bold]{step:<9}[/bold]{text}", highlight=False)
+        self.console.print(Text.assemble((f"{step:<9}", "bold"), text), highlight=False)
 
     def run(self) -> dict[str, Any]:
         """Every step; the report."""
@@ -214,7 +213,7 @@ class Demo:
     def _table(self, lines: list[actual.Line]) -> None:
         table = Table("", "expected", "actual", "", box=None, padding=(0, 2))
         for line in lines:
-            mark = "[green]=[/green]" if line.same else "[red]differs[/red]"
+            mark = marked("=", "green") if line.same else marked("differs", "red")
             table.add_row(line.what, *(_pretty(v) for v in (line.expected, line.actual)), mark)
         for column in table.columns[1:3]:
             column.justify = "right"
@@ -263,7 +262,7 @@ def register(app: typer.Typer) -> None:
             report = demo.run()
             finished = True
         except (NotUp, NotFinished) as error:
-            typer.echo(f"usage-streams: {error}", err=True)
+            tell(f"usage-streams: {error}", err=True)
             raise typer.Exit(1) from error
         finally:
             if leave or not finished:
@@ -271,5 +270,5 @@ def register(app: typer.Typer) -> None:
         if as_json:
             typer.echo(json.dumps(report))
         elif report["ok"] and not leave:
-            typer.echo(NEXT.format(url=find_settings(data=data).clickhouse_url))
+            tell(NEXT.format(url=find_settings(data=data).clickhouse_url))
         raise typer.Exit(0 if report["ok"] else 1)

@@ -12,6 +12,7 @@ from rich.progress import Progress
 
 from streams.cli.events import checked
 from streams.cli.running import find_settings
+from streams.cli.screen import tell
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.settings import Settings
@@ -27,7 +28,7 @@ async def emit(settings: Settings, path: str) -> tuple[int, int]:
             task = progress.add_task("events", total=None)
             for chunk in checked(path, int(time.time() * 1000)):
                 for problem in chunk.problems:
-                    typer.echo(problem, err=True)
+                    tell(problem, err=True)
                 wrong += len(chunk.problems)
                 futures = [
                     await producer.send(topics.EVENTS, line, key=str(json.loads(line)["event_id"]).encode())
@@ -52,5 +53,5 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Send usage events; exit 1 when a line is not one. Example: [bold]usage-streams emit events.jsonl[/bold]"""
         sent, wrong = asyncio.run(emit(find_settings(bootstrap, None, data), file))
-        typer.echo(f"acknowledged {sent}" + (f", not events {wrong}" if wrong else ""))
+        tell(f"acknowledged {sent}" + (f", not events {wrong}" if wrong else ""))
         raise typer.Exit(1 if wrong else 0)

@@ -12,7 +12,7 @@ from streams.cli.estimate_tables import ROUNDED, file_data, show, show_file, wor
 from streams.cli.estimates import capacity_uses, figures, file_sums
 from streams.cli.moments import moment
 from streams.cli.price import book_of
-from streams.cli.screen import console
+from streams.cli.screen import console, tell
 from streams.cli.workloads import (
     Planned,
     WorkloadError,
@@ -66,7 +66,7 @@ def of_file(file: str, book: Any, at: datetime | None, flags: dict[str, Any], as
     if not found.sums and not found.problems:
         raise WorkloadError(f"file {file}: holds no events; write one JSON object a line")
     for problem in found.problems:
-        typer.echo(problem, err=True)
+        tell(problem, err=True)
     if as_json:
         typer.echo(json.dumps(file_data(found, growth)))
     else:
@@ -142,5 +142,5 @@ def register(app: typer.Typer) -> None:
             workloads = workloads_of(profile, flags)
             of_workloads(workloads, book_of(catalog), when or datetime.fromtimestamp(time.time(), UTC), as_json)
         except WorkloadError as error:
-            typer.echo(f"usage-streams: {error}", err=True)
+            tell(f"usage-streams: {error}", err=True)
             raise typer.Exit(2) from error

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from streams.cli.estimates import Figure, FileSums, Sum, Use, as_it_goes, times_requests
+from streams.cli.screen import Screen, Table
 from streams.cli.workloads import Planned
 from streams.pipeline.estimate import EXACT
 from streams.watch.alerts import text
@@ -51,7 +50,7 @@ def _difference(figure: Figure, against: Figure) -> str:
     return f"{'-' if share >= 0 else '+'}{percent(abs(share))}"
 
 
-def show(one: Planned, found: Sequence[Figure], uses: Sequence[Use], at: str, screen: Console) -> None:
+def show(one: Planned, found: Sequence[Figure], uses: Sequence[Use], at: str, screen: Screen) -> None:
     """One workload."""
     whom = "".join(
         f", {n} {v}" for n, v in (("tenant", one.tenant), ("account", one.account), ("region", one.region)) if v
@@ -60,12 +59,12 @@ def show(one: Planned, found: Sequence[Figure], uses: Sequence[Use], at: str, sc
     share = (
         f", {percent(Decimal(one.cached.numerator) / one.cached.denominator)} of the input cached" if one.cached else ""
     )
-    screen.print(f"[bold]{escape(one.name)}[/bold]: {one.requests:,} requests at prices of {at}{escape(whom)}")
-    screen.print(f"each {escape(size)}{share} (cached variants)" if one.cached else f"each {escape(size)}")
+    screen.print(Text.assemble((one.name, "bold"), f": {one.requests:,} requests at prices of {at}{whom}"))
+    screen.print(f"each {size}{share} (cached variants)" if one.cached else f"each {size}")
     grown = [f"total at {one.growth}x"] if one.growth is not None else []
     first = found[0]
     table = Table(
-        escape(one.model), "per request", "1,000 requests", "total, list", "total, contracted", *grown, "against online",
+        one.model, "per request", "1,000 requests", "total, list", "total, contracted", *grown, "against online",
         box=None, title_justify="left",
     )  # fmt: skip
     for f in (f for f in found if f.model == one.model):
@@ -73,14 +72,14 @@ def show(one: Planned, found: Sequence[Figure], uses: Sequence[Use], at: str, sc
     screen.print(table)
     if one.compare:
         models = list(dict.fromkeys(f.model for f in found))
-        beside = Table("total, contracted", *map(escape, models), box=None, title_justify="left")
+        beside = Table("total, contracted", *models, box=None, title_justify="left")
         for variant in dict.fromkeys(f.variant for f in found):
             row = [next(f for f in found if (f.model, f.variant) == (model, variant)) for model in models]
             beside.add_row(variant, *(f"{_total(f, one)}  {_difference(f, first)}".rstrip() for f in row))
         screen.print(beside)
     for f in found:
         if f.contracted is None:
-            screen.print(f"{escape(f.model)} {f.variant}: {escape('; '.join(f.reasons) or f.status)}")
+            screen.print(f"{f.model} {f.variant}: {'; '.join(f.reasons) or f.status}")
     if uses:
         _show_capacity(one, as_it_goes(one, found), uses, screen)
 
@@ -100,7 +99,7 @@ def _total(f: Figure, one: Planned) -> str:
     return shown(times_requests(f.contracted, one.requests), f.currency)
 
 
-def _show_capacity(one: Planned, figure: Figure, uses: Sequence[Use], screen: Console) -> None:
+def _show_capacity(one: Planned, figure: Figure, uses: Sequence[Use], screen: Screen) -> None:
     if (bought := one.provisioned) is None:
         return
     capacity, currency = bought.capacity, bought.currency
@@ -225,7 +224,7 @@ def sum_shown(money: Mapping[str, Decimal], without: int, events: int, growth: D
     return f"{NO_PRICE}: {without:,} of {events:,}" + (f" (the others {parts})" if parts else "")
 
 
-def show_file(found: FileSums, growth: Decimal | None, screen: Console) -> None:
+def show_file(found: FileSums, growth: Decimal | None, screen: Screen) -> None:
     """A file: every variant, then models and teams."""
     grown = [f"total at {growth}x"] if growth is not None else []
     table = Table("variant", "events", "tokens", "list", "contracted", *grown, box=None)
@@ -235,7 +234,7 @@ def show_file(found: FileSums, growth: Decimal | None, screen: Console) -> None:
         name = f"{label[0]}, {label[1]}" if label[1] else label[0]
         at_list = sum_shown(one.at_list, one.unlisted, one.events)
         contracted = sum_shown(one.contracted, one.without, one.events)
-        table.add_row(escape(name), f"{one.events:,}", f"{one.tokens:,}", at_list, contracted, *more)
+        table.add_row(name, f"{one.events:,}", f"{one.tokens:,}", at_list, contracted, *more)
     screen.print(table)
     own = [label for label in found.labels if not label[1]]
     for by in ("model", "team"):
@@ -243,5 +242,5 @@ def show_file(found: FileSums, growth: Decimal | None, screen: Console) -> None:
         for which in found.groups(by, found.labels[0]):
             sums = [_of(found, label, by, which) for label in own]
             costs = [sum_shown(s.contracted, s.without, s.events) for s in sums]
-            part.add_row(escape(which), f"{sums[0].events:,}", f"{sums[0].tokens:,}", *costs)
+            part.add_row(which, f"{sums[0].events:,}", f"{sums[0].tokens:,}", *costs)
         screen.print(part)

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from streams.cli.running import find_settings
-from streams.cli.screen import console
+from streams.cli.screen import Table, console, tell
 from streams.cli.watching import BOOTSTRAP, BY, DATA, JSON, NOTE, TENANT, Seen, ask, asker, look, pairs, say, short
 from streams.jobs import commands as job
 from streams.watch.alerts import text
@@ -130,7 +128,7 @@ def list_command(
     if as_json:
         typer.echo(json.dumps(rows))
     elif not rows:
-        typer.echo("no exception is open; `usage-streams exceptions request` asks for one")
+        tell("no exception is open; `usage-streams exceptions request` asks for one")
     else:
         table = Table(
             "id", "state", "budget", "whose", "extra", "used", "expires, UTC", "asked by", "approver", "why", box=None
@@ -140,7 +138,7 @@ def list_command(
             people = (r["requested_by"] or "", r["approver"] or "")
             why = r["justification"] + (f" (overdue since {short(r['overdue_since'])})" if r["overdue_since"] else "")
             cells = (r["id"], r["state"], r["budget_id"], whose, r["extra"], r["used"] or "", short(r["expires"]))
-            table.add_row(*map(escape, (*cells, *people, why)), style="yellow" if r["overdue_since"] else "")
+            table.add_row(*cells, *people, why, style="yellow" if r["overdue_since"] else "")
         console().print(table)
     raise typer.Exit(1 if any(r["overdue_since"] for r in rows) else 0)
 

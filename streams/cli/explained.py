@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 from rich.markup import escape
 from rich.syntax import Syntax
+from rich.text import Text
 from rich.tree import Tree
 
 from streams.catalog.book import Book, Cell
@@ -65,7 +66,7 @@ def _cell_data(cell: Cell) -> dict[str, Any]:
     return {"price_id": cell.price_id, "unit_price": text(cell.unit_price), "currency": cell.currency}
 
 
-def tree(found: Explanation, title: str) -> Tree:
+def tree(found: Explanation, title: Text) -> Tree:
     """The same for people."""
     root = Tree(title)
     root.add(f"name: {escape(found.name)}")

@@ -10,8 +10,6 @@ from typing import Any
 
 import typer
 from clickhouse_connect.driver.client import Client
-from rich.markup import escape
-from rich.table import Table
 
 from streams.catalog.calendars import Calendar
 from streams.catalog.models import Catalog
@@ -20,7 +18,7 @@ from streams.cli.commitments import published
 from streams.cli.moments import now
 from streams.cli.proposal_tables import as_text
 from streams.cli.running import find_settings
-from streams.cli.screen import console
+from streams.cli.screen import Table, console, tell
 from streams.jobs import baseline, ended
 from streams.jobs.baseline import short
 from streams.outside import Away
@@ -83,7 +81,7 @@ def forecast_command(
     found = [one for one in ended_periods(client, catalog, today - timedelta(days=days), today, budget) if one.said]
     silent = {b.id: why for b in catalog.budgets if (not budget or b.id in budget) and (why := ended.why_not(b))}
     if as_json:
-        typer.echo(
+        tell(
             json.dumps(
                 {"periods": [_period(one) for one in found], "without": silent, **_summary(found)}, default=as_text
             )
@@ -95,7 +93,7 @@ def forecast_command(
         for name in ("used", *(f"said at {g * 100:.0f} %" for g in ended.ASKED)):
             table.add_column(name, justify="right")
         for one in found[-MOST_ROWS:]:
-            table.add_row(escape(one.scope), f"{instant(one.start)[:10]}", short(one.used), *_cells(one))
+            table.add_row(one.scope, f"{instant(one.start)[:10]}", short(one.used), *_cells(one))
         screen.print(table)
         summary = _summary(found)
         for gone in summary["at"]:
@@ -106,7 +104,7 @@ def forecast_command(
     else:
         screen.print(f"no period of a budget ended within {days} days with enough history before it")
     for name, why in silent.items():
-        screen.print(escape(f"{name}: {why}"))
+        screen.print(f"{name}: {why}")
 
 
 def _cells(one: ended.Ended) -> list[str]:

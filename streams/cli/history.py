@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.table import Table
 
 from streams.cli.apply import plan
 from streams.cli.running import find_settings
-from streams.cli.screen import console
+from streams.cli.screen import Table, console
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog
 from streams.kafka.client import KafkaClient

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from streams.cli.screen import tell
 from streams.resources import catalog_folder
 
 FIRST = {
@@ -34,13 +35,11 @@ def register(app: typer.Typer) -> None:
     def command(folder: Path = typer.Argument(help="A folder that is new or empty.")) -> None:
         """Write a starter catalog. Example: [bold]usage-streams init catalog[/bold]"""
         if folder.is_dir() and any(folder.iterdir()):
-            typer.echo(
-                f"usage-streams: folder {folder}: is not empty; give a new one, nothing is overwritten", err=True
-            )
+            tell(f"usage-streams: folder {folder}: is not empty; give a new one, nothing is overwritten", err=True)
             raise typer.Exit(2)
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(catalog_folder().glob("*.toml")):
             shutil.copyfile(path, folder / path.name)
         event = FIRST | {"event_time": int(time.time() * 1000)}
         (folder / "first-event.jsonl").write_text(json.dumps(event) + "\n")
-        typer.echo(NEXT.format(folder=folder))
+        tell(NEXT.format(folder=folder))

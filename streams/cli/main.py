@@ -10,6 +10,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from streams import __version__
 from streams.catalog.validate import CatalogError
+from streams.cli.screen import tell
 from streams.outside import Away
 from streams.pipeline.chain import LogBroken
 from streams.settings import SettingsError
@@ -71,7 +72,7 @@ def main() -> None:
     try:
         app()
     except ClickHouseError as error:
-        typer.echo(f"usage-streams: clickhouse: {str(error).splitlines()[0]}", err=True)
+        tell(f"usage-streams: clickhouse: {str(error).splitlines()[0]}", err=True)
         sys.exit(2)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         said = (
@@ -79,10 +80,10 @@ def main() -> None:
             if error.filename
             else error
         )
-        typer.echo(f"usage-streams: {said}", err=True)
+        tell(f"usage-streams: {said}", err=True)
         sys.exit(2)
     except (SettingsError, CatalogError, Away, LogBroken, KafkaError, OSError) as error:
-        typer.echo(f"usage-streams: {error}", err=True)
+        tell(f"usage-streams: {error}", err=True)
         sys.exit(2)
 
 

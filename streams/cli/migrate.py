@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from streams.cli.running import find_settings
+from streams.cli.screen import tell
 from streams.warehouse.client import connect
 from streams.warehouse.migrate import MigrationError, migrate, pending
 
@@ -23,7 +24,7 @@ def register(app: typer.Typer) -> None:
         try:
             names = pending(client) if dry_run else migrate(client)
         except MigrationError as error:
-            typer.echo(f"usage-streams: {error}", err=True)
+            tell(f"usage-streams: {error}", err=True)
             raise typer.Exit(2) from error
         verb = "would run" if dry_run else "ran"
-        typer.echo(f"{verb} {', '.join(names)}" if names else "the tables are up to date")
+        tell(f"{verb} {', '.join(names)}" if names else "the tables are up to date")

@@ -13,6 +13,7 @@ from streams.catalog.models import Catalog
 from streams.catalog.routes import Endpoint
 from streams.cli.deliveries import again, history, latest, row_of, show, wanted
 from streams.cli.running import find_settings, user
+from streams.cli.screen import tell
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog
 from streams.kafka.client import KafkaClient
@@ -128,18 +129,14 @@ def _register_looks(notify: typer.Typer) -> None:
         catalog = with_kafka(find_settings(bootstrap, None, data), published)
         parts = {name: getattr(catalog, name) for name in ("endpoints", "routes", "digests")}
         if as_json:
-            typer.echo(
-                json.dumps({name: [one.model_dump(mode="json") for one in found] for name, found in parts.items()})
-            )
+            tell(json.dumps({name: [one.model_dump(mode="json") for one in found] for name, found in parts.items()}))
             return
         for name, found in parts.items():
-            typer.echo(f"{name}: {len(found)}")
+            tell(f"{name}: {len(found)}")
             for one in found:
-                typer.echo(f"  {one.id}: {one.model_dump_json(exclude={'id'}, exclude_defaults=True)}")
+                tell(f"  {one.id}: {one.model_dump_json(exclude={'id'}, exclude_defaults=True)}")
         if not catalog.routes:
-            typer.echo(
-                "no route: alerts are recorded, and nobody is told; write [[routes]] (deploy/catalog/routes.toml)"
-            )
+            tell("no route: alerts are recorded, and nobody is told; write [[routes]] (deploy/catalog/routes.toml)")
 
     @notify.command("test")
     def test(
@@ -173,7 +170,7 @@ def _register_looks(notify: typer.Typer) -> None:
         else:
             code = "" if found["code"] is None else f", code {found['code']}"
             ended = ", and resolved again" if found.get("resolved") else ""
-            typer.echo(f"{endpoint} ({found['kind']}): {'taken' if found['taken'] else found['error']}{code}{ended}")
+            tell(f"{endpoint} ({found['kind']}): {'taken' if found['taken'] else found['error']}{code}{ended}")
         raise typer.Exit(0 if found["taken"] else 1)
 
     @notify.command("preview")
@@ -197,7 +194,7 @@ def _register_looks(notify: typer.Typer) -> None:
             return payload(one, [letter_of(record, one, at, place)], settings.public_url, at)
 
         found = with_kafka(settings, work)
-        typer.echo(found if isinstance(found, str) else json.dumps(found, indent=1, ensure_ascii=False))
+        tell(found if isinstance(found, str) else json.dumps(found, indent=1, ensure_ascii=False))
 
 
 def _register_deliveries(notify: typer.Typer) -> None:
@@ -220,7 +217,7 @@ def _register_deliveries(notify: typer.Typer) -> None:
         elif found:
             show(found)
         else:
-            typer.echo("no deliveries")
+            tell("no deliveries")
 
     @notify.command("redeliver")
     def redeliver(
@@ -255,4 +252,4 @@ def _register_deliveries(notify: typer.Typer) -> None:
         if found:
             show(found)
         verb = "are owed again" if yes else "would be owed again; add --yes"
-        typer.echo(f"{len(found)} deliveries {verb}", err=not sys.stdout.isatty())
+        tell(f"{len(found)} deliveries {verb}", err=not sys.stdout.isatty())

@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from streams.catalog import wire
 from streams.catalog.base_prices import base_catalog, with_base
@@ -19,7 +17,7 @@ from streams.catalog.book import Book, compile_book
 from streams.cli.apply import read_folder
 from streams.cli.events import checked
 from streams.cli.explained import data, explanations, tree
-from streams.cli.screen import console
+from streams.cli.screen import Screen, Table, console, tell
 from streams.pipeline.attribute import attribute, refused
 from streams.pipeline.rate import rate
 from streams.tokens.normalise import normalise
@@ -55,13 +53,14 @@ def priced(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _head(found: dict[str, Any]) -> str:
+def _head(found: dict[str, Any]) -> Text:
     cost = f"{found['effective_cost']} {found['currency']}" if found["effective_cost"] is not None else "unknown"
-    reasons = escape(" ".join(found["reasons"]))
-    return f"[bold]{escape(found['event_id'])}[/bold]  {found['pricing_status']}  cost {cost}  {reasons}".rstrip()
+    reasons = " ".join(found["reasons"])
+    said = f"  {found['pricing_status']}  cost {cost}  {reasons}".rstrip()
+    return Text.assemble((found["event_id"], "bold"), said)
 
 
-def show(found: dict[str, Any], screen: Console) -> None:
+def show(found: dict[str, Any], screen: Screen) -> None:
     """One event for people."""
     table = Table("bucket", "quantity", "unit price", "amount", box=None, title_justify="left")
     table.add_column("price", overflow="fold")  # an id is for copying: never cut off
@@ -90,7 +89,7 @@ def register(app: typer.Typer) -> None:
         book, screen, wrong = book_of(catalog), console(), 0
         for chunk in checked(file, int(time.time() * 1000)):
             for problem in chunk.problems:
-                typer.echo(problem, err=True)
+                tell(problem, err=True)
             wrong += len(chunk.problems)
             events = attribute(chunk.frame, book)
             usage = normalise(events)
@@ -103,7 +102,7 @@ def register(app: typer.Typer) -> None:
                     said = (
                         f"lacks {lacks}; the meter dead-letters it (requirements: on_breach), its cost will not count"
                     )
-                    typer.echo(f"event {row['event_id']}: {said}", err=True)
+                    tell(f"event {row['event_id']}: {said}", err=True)
                     wrong += 1
                 if as_json or (reason is None and not sys.stdout.isatty()):
                     typer.echo(json.dumps(priced(row) | ({"explained": data(reason)} if reason else {})))

@@ -5,12 +5,8 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
 from streams.cli.query import plain
-from streams.cli.screen import console
+from streams.cli.screen import Screen, Table, console
 from streams.jobs import ended, proposed
 from streams.jobs.baseline import LEAST_DAYS, MOST_DAYS, Found, Period, Proposal, Unit, short
 from streams.jobs.run_sizes import RunProposal
@@ -38,14 +34,14 @@ def show(found: Found, asked: Asked, idle: Idle, unknown: str) -> None:
         _table(screen, ready, asked)
     for p in ready[:MOST_ROWS]:
         for one in p.left_out:
-            screen.print(escape(f"{_named(p)}: left out {one}"))
+            screen.print(f"{_named(p)}: left out {one}")
     for line in _beside(found, asked, idle):
-        screen.print(escape(line))
+        screen.print(line)
     if unknown:
-        screen.print(escape(f"under-used budgets were not looked for: {unknown}"))
+        screen.print(f"under-used budgets were not looked for: {unknown}")
 
 
-def _table(screen: Console, ready: Sequence[Proposal], asked: Asked) -> None:
+def _table(screen: Screen, ready: Sequence[Proposal], asked: Asked) -> None:
     table = Table("scope", "of", box=None)
     for name in (f"limit a {asked.period}", "mean day", "median", "p95", "largest", "days", "unpriced", "trend"):
         table.add_column(name, justify="right")
@@ -54,7 +50,7 @@ def _table(screen: Console, ready: Sequence[Proposal], asked: Asked) -> None:
         figures = (f"{short(p.limit)} {p.currency or asked.unit}", *map(short, (p.mean, p.median, p.p95, p.largest)))
         share = f"{p.unpriced * 100:.1f} %" if p.unpriced else "-"
         more = (f"{p.used_days}/{p.days}", share, proposed.percent(p.trend), f"{p.largest_on}")
-        table.add_row(escape(_named(p)), escape(p.tenant), *figures, *more)
+        table.add_row(_named(p), p.tenant, *figures, *more)
     screen.print(table)
     if len(ready) > MOST_ROWS:
         screen.print(f"{len(ready) - MOST_ROWS} more with --json or --out")
@@ -88,13 +84,13 @@ def show_runs(found: Sequence[RunProposal], asked: Asked) -> None:
     screen = console()
     for p in found[:MOST_ROWS]:
         if p.is_short and not asked.anyway:
-            screen.print(escape(f"{_named(p)}: {p.runs} of {p.each} ended, 100 are needed"))
+            screen.print(f"{_named(p)}: {p.runs} of {p.each} ended, 100 are needed")
             continue
-        screen.print(escape(f"{_named(p)} ({p.tenant})"))
+        screen.print(f"{_named(p)} ({p.tenant})")
         for line in proposed.run_evidence(p, asked.uplift):
-            screen.print(escape(f"  {line}"))
+            screen.print(f"  {line}")
         limits = {n: proposed.shown_limit(n, v, p.currency) for n, v in p.limits.items()}
-        screen.print(escape("  limits: " + ", ".join(f"{n.removesuffix('_ms')} {said}" for n, said in limits.items())))
+        screen.print("  limits: " + ", ".join(f"{n.removesuffix('_ms')} {said}" for n, said in limits.items()))
 
 
 def as_json(found: Found, asked: Asked, idle: Idle) -> dict[str, Any]:

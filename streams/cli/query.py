@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.measure import Measurement
-from rich.table import Table
 
 from streams.cli.running import find_settings
-from streams.cli.screen import console
+from streams.cli.screen import Screen, Table, console, tell
 from streams.warehouse.client import connect
 from streams.warehouse.queries import UnknownQuery, names, parameters_in, question_of, run_query, sql_of
 
@@ -66,19 +63,19 @@ def shown(value: Any) -> str:
     return str(plain(value))
 
 
-def show(rows: Sequence[Mapping[str, Any]], screen: Console) -> None:
+def show(rows: Sequence[Mapping[str, Any]], screen: Screen) -> None:
     """A table; where that is too wide for the screen, each row as a list, so that nothing is cut off."""
     texts = [{name: shown(value) for name, value in row.items()} for row in rows]
     table = Table(*(rows[0] if rows else ["no rows"]), box=None)
     for text in texts:
-        table.add_row(*map(escape, text.values()))
+        table.add_row(*text.values())
     if Measurement.get(screen, screen.options.update(max_width=10_000), table).maximum <= screen.width:
         screen.print(table)
         return
     for text in texts:
         listed = Table(box=None, show_header=False)
         for name, said in text.items():
-            listed.add_row(name, escape(said))
+            listed.add_row(name, said)
         screen.print(listed)
         screen.print()
 
@@ -100,15 +97,15 @@ def register(app: typer.Typer) -> None:
         """Ask the warehouse. Example: [bold]usage-streams query cost_by_team --param start='2026-11-01 00:00:00'[/bold]"""
         if not name:
             for known in names():
-                typer.echo(f"{known}: {question_of(known)}")
+                tell(f"{known}: {question_of(known)}")
             return
         try:
             sql = sql_of(name)
         except UnknownQuery as error:
-            typer.echo(f"usage-streams: {error}", err=True)
+            tell(f"usage-streams: {error}", err=True)
             raise typer.Exit(2) from error
         if show_sql:
-            typer.echo(sql)
+            tell(sql)
             return
         given = checked(parameters_of(param), sql)
         rows = run_query(connect(find_settings(None, clickhouse_url, data).clickhouse_url), name, given)

@@ -11,11 +11,10 @@ from typing import Any
 import polars as pl
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
 from streams.cli.moments import moment_ms
 from streams.cli.running import find_settings, user
-from streams.cli.screen import console
+from streams.cli.screen import Table, console, tell
 from streams.jobs import rerate as job
 from streams.jobs.ports import run_ports
 from streams.jobs.rerate import UNPRICED_ONLY, Asked, Report, RunPorts, RunRefused
@@ -129,7 +128,7 @@ def run(settings: Settings, work: Work, machine: bool) -> None:
     try:
         report = asyncio.run(carry_out(settings, work))
     except RunRefused as error:
-        typer.echo(f"usage-streams: {error}", err=True)
+        tell(f"usage-streams: {error}", err=True)
         raise typer.Exit(1) from error
     if machine:
         typer.echo(json.dumps(as_json(report)))

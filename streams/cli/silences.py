@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from streams.catalog.durations import duration_ms
 from streams.cli.running import find_settings
-from streams.cli.screen import console
+from streams.cli.screen import Table, console, tell
 from streams.cli.watching import (
     BOOTSTRAP,
     BY,
@@ -174,13 +172,13 @@ def silences_command(
     if as_json:
         typer.echo(json.dumps(rows))
     elif not rows:
-        typer.echo("nothing is silenced")
+        tell("nothing is silenced")
     else:
         table = Table("id", "state", "from", "tenant", "alerts", "starts, UTC", "ends, UTC", "reason", "by", box=None)
         for r in rows:
             times = (short(r["starts"]), short(r["ends"]))
             cells = (r["id"], r["state"], r["source"], r["tenant_id"], r["match"], *times, r["reason"], r["by"] or "")
-            table.add_row(*map(escape, cells))
+            table.add_row(*cells)
         console().print(table)
 
 

@@ -10,11 +10,10 @@ from typing import Any
 import typer
 import urllib3
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from streams.cli.running import STACK, find_api, find_settings
-from streams.cli.screen import console
+from streams.cli.screen import Screen, Table, console, marked
 from streams.jobs.conservation import accounts, conservation
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
@@ -86,17 +85,17 @@ async def look(settings: Settings) -> dict[str, Any]:
     }
 
 
-def show(found: dict[str, Any], console: Console) -> None:
+def show(found: dict[str, Any], console: Screen) -> None:
     """The same for people."""
     c = found["conservation"]
-    verdict = "[green]0[/green]" if c["difference"] == 0 else f"[red]{c['difference']}[/red]"
+    verdict = marked(str(c["difference"]), "red" if c["difference"] else "green")
     console.print(
         f"covered {c['covered']:,} of {c['produced']:,} produced = rated {c['rated']:,} + duplicate {c['duplicate']:,}"
         f" + dead {c['dead']:,} + skipped {c['skipped']:,} + lost {c['lost']:,}"
     )
     stored = "unknown: " + found["warehouse"] if c["stored"] is None else f"{c['stored']:,}"
     waiting = f", {c['waiting']:,} on the way" if c["waiting"] else ""
-    console.print(f"stored {stored}{waiting}; difference {verdict}")
+    console.print(Text.assemble(f"stored {stored}{waiting}; difference ", verdict))
     table = Table("partition", "produced", "covered", "behind", "seconds behind", box=None)
     for p in found["partitions"]:
         table.add_row(*(f"{p[k]:,}" for k in ("partition", "produced", "covered", "lag_messages", "lag_seconds")))

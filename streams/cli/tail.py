@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import typer
 
 from streams.cli.running import find_settings
+from streams.cli.screen import tell
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.kafka.ports import Message
@@ -51,6 +53,11 @@ def newest(lines: Sequence[str]) -> list[str]:
     return [line for _, line in kept.values()]
 
 
+def _write(line: str) -> None:
+    """Whoever reads a pipe gets the record as it is."""
+    (tell if sys.stdout.isatty() else typer.echo)(line)
+
+
 async def tail(settings: Settings, kind: str, follow: bool) -> None:
     """Print what is there, then what comes. Of budgets, which are states, of what is there the newest alone."""
     kafka = KafkaClient(settings.bootstrap)
@@ -63,11 +70,11 @@ async def tail(settings: Settings, kind: str, follow: bool) -> None:
                 messages = log.read(max(begin, at[partition]), end)
                 if kind == "budgets" and not at[partition]:
                     for line in newest([line_of(kind, partition, m) async for m in messages if not is_beat(m.key)]):
-                        typer.echo(line)
+                        _write(line)
                 else:
                     async for message in messages:
                         if not is_beat(message.key):
-                            typer.echo(line_of(kind, partition, message))
+                            _write(line_of(kind, partition, message))
                 at[partition] = end
             if not follow:
                 return

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from streams.cli.running import find_settings
+from streams.cli.screen import tell
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog
 from streams.kafka.client import KafkaClient
@@ -35,4 +36,4 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Create the topics that are missing. Example: [bold]usage-streams topics[/bold]"""
         made = asyncio.run(prepare(find_settings(bootstrap, None, data)))
-        typer.echo(f"created {', '.join(made)}" if made else "all topics are there")
+        tell(f"created {', '.join(made)}" if made else "all topics are there")

@@ -17,6 +17,7 @@ import typer
 from aiokafka.errors import KafkaError
 
 from streams.cli.running import STACK, stages_of
+from streams.cli.screen import tell
 from streams.cli.topics import prepare
 from streams.cli.worker import environment_of, stage_command
 from streams.outside import Away
@@ -67,11 +68,11 @@ def run_stack(folder: Path, stages: Sequence[str], with_api: bool = False) -> in
         addresses["api_url"] = f"http://127.0.0.1:{port}"
     try:
         with hold(folder):
-            stack = Stack(folder, makers, ready, lambda line: typer.echo(line, err=True), addresses)
+            stack = Stack(folder, makers, ready, lambda line: tell(line, err=True), addresses)
             started = time.monotonic()
             try:
                 stack.start()
-                typer.echo(
+                tell(
                     f"up in {time.monotonic() - started:.1f} s: kafka {stack.bootstrap}, clickhouse"
                     f" {stack.clickhouse_url}, stages {', '.join(stages)}{api_of(addresses)}; data in {folder}; Ctrl-C"
                     " stops everything"
@@ -79,14 +80,14 @@ def run_stack(folder: Path, stages: Sequence[str], with_api: bool = False) -> in
                 while not asked:
                     stack.watch()
                     time.sleep(0.2)
-                typer.echo("stopping: stages, clickhouse, kafka")
+                tell("stopping: stages, clickhouse, kafka")
             finally:
                 stack.stop()
     except (Held, JarsUnusable, NoJava, Away, MigrationError, KafkaError, OSError) as error:
-        typer.echo(f"usage-streams: {error}", err=True)
+        tell(f"usage-streams: {error}", err=True)
         return 2
     except ChildDied as error:
-        typer.echo(f"usage-streams: {error}", err=True)
+        tell(f"usage-streams: {error}", err=True)
         return 0 if asked else 1
     return 0
 
@@ -119,7 +120,7 @@ def bring_up(folder: Path, stages: Sequence[str] = STAGES, with_api: bool | None
         lines = path.read_text().splitlines()
         for line in lines[shown:]:
             if line.startswith("downloading"):
-                typer.echo(line, err=True)
+                tell(line, err=True)
         shown = len(lines)
         if process.poll() is not None or time.monotonic() > until:
             raise NotUp("the stack did not come up:\n" + "\n".join(lines[-15:]))
@@ -173,11 +174,11 @@ def register(app: typer.Typer) -> None:
         try:
             started = bring_up(data, names, api)
         except NotUp as error:
-            typer.echo(f"usage-streams: {error}", err=True)
+            tell(f"usage-streams: {error}", err=True)
             raise typer.Exit(2) from error
         found = json.loads((data / STACK).read_text())
         where = "" if data == DATA else f" --data {data}"
-        typer.echo(
+        tell(
             f"{'up' if started else 'was up already'}: kafka {found['bootstrap']}, clickhouse {found['clickhouse_url']}"
             f"{api_of(found)};"
             f" data and logs in {data}; `usage-streams down{where}` stops it"
@@ -186,6 +187,4 @@ def register(app: typer.Typer) -> None:
     @app.command("down")
     def down(data: Path = typer.Option(DATA, help="Folder of the stack.")) -> None:
         """Stop the stack that runs behind. Example: [bold]usage-streams down[/bold]"""
-        typer.echo(
-            "stopped" if take_down(data) else f"no stack runs on {data}; where another folder holds it, give --data"
-        )
+        tell("stopped" if take_down(data) else f"no stack runs on {data}; where another folder holds it, give --data")

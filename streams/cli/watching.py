@@ -11,6 +11,7 @@ import typer
 
 from streams.catalog.models import Catalog
 from streams.cli.running import user
+from streams.cli.screen import tell
 from streams.jobs.commands import Asker, CommandRefused
 from streams.kafka import topics
 from streams.kafka.alerts_log import AlertsLog
@@ -127,7 +128,7 @@ def ask(settings: Settings, command_of: Callable[[Seen], AnyCommand], **what: bo
     try:
         return asyncio.run(once())
     except (CommandRefused, BadCommand) as error:
-        typer.echo(f"usage-streams: {error}", err=True)
+        tell(f"usage-streams: {error}", err=True)
         raise typer.Exit(2) from error
 
 

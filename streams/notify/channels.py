@@ -18,6 +18,7 @@ from streams.notify.references import SecretMissing, redact, resolve
 from streams.notify.retry import Answer
 from streams.notify.smtp import Server, hand_over
 from streams.notify.web import Reply, Web
+from streams.watch.alert_records import typed
 
 SLACK_API = "https://slack.com/api"
 NOTIFICATIONS = "usage.notifications"
@@ -103,15 +104,20 @@ def event_of(letter: Letter) -> bytes:
     one = letter.delivery
     data: Mapping[str, Any] = letter.record if letter.record is not None else (one.body or {})
     extra = {"hand_off": letter.hand_off} if letter.hand_off else {}
+    if data.get("query"):
+        extra["query"] = typed(str(data["query"]), one.alert_id)
     kind = webhook.type_of(data) if letter.record is not None else webhook.DIGEST_TYPE
     at = ms_of(data.get("detected_at")) or one.queued_at  # asked for again, the same id has the same body
     return webhook.body(kind, {**data, **extra}, at)
 
 
 def mail_of(endpoint: Endpoint, letters: Sequence[Letter], notices: Sequence[Notice]) -> EmailMessage:
-    """The mail; the first one about an alert alone has an id that later ones answer."""
-    first, ids = letters[0].delivery, [one.delivery.delivery_id for one in letters]
-    opener = f"{first.alert_id}.{endpoint.id}" if len(letters) == 1 and letters[0].record is not None else None
+    """The mail; the first one about an alert alone has an id that later ones answer, until it is over and opens anew."""
+    first, record, ids = letters[0].delivery, letters[0].record, [one.delivery.delivery_id for one in letters]
+    since = (
+        ms_of(record.get("since")) if record is not None else None
+    )  # when it crossed: every revision of this time says so
+    opener = f"{first.alert_id}.{since or 0}.{endpoint.id}" if len(letters) == 1 and record is not None else None
     opens = first.state == "firing" and first.facts.get("reason") in (None, "crossed", "pending_over")
     name = opener if opener and opens else hashlib.sha256("\n".join(ids).encode()).hexdigest()[:32]
     opened = None if opens else opener

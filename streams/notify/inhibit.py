@@ -1,6 +1,11 @@
-"""One page per problem: an alert of a child says nothing while its parent pages the same people for the same cause. Pure."""
+"""One page per problem: an alert of a child says nothing where its parent's pages for the same cause. Pure.
+
+Decision: the same endpoint, not the same owner: of two endpoints of one owner the second would hear nothing at all, and where
+nobody is named as owner everybody would be the same.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from streams.catalog.limits import Budget, BurnRate
@@ -30,7 +35,7 @@ def inhibitor(child: Delivery, paging: Iterable[Delivery], parents: Mapping[str,
     """The alert that holds back this one; None when nothing does.
 
     paging: deliveries of alerts that somebody is being told of. An alert holds back what is below it in the tree of budgets, of
-    the same tenant, inside its scope, no more severe, meant for the same endpoint or owner: others need a page of their own.
+    the same tenant, kind and endpoint, inside its scope, neither more severe nor further: 80 % says nothing of a child's stop.
     """
     above = parents.get(str(child.facts.get("budget_id")), frozenset())
     if not above:
@@ -38,13 +43,22 @@ def inhibitor(child: Delivery, paging: Iterable[Delivery], parents: Mapping[str,
     for one in paging:
         if (
             one.facts.get("budget_id") in above
-            and one.facts.get("tenant_id") == child.facts.get("tenant_id")
+            and one.endpoint == child.endpoint
+            and all(one.facts.get(name) == child.facts.get(name) for name in ("tenant_id", "kind"))
             and one.dimensions.items() <= child.dimensions.items()
             and _rank(one.facts) >= _rank(child.facts)
-            and (one.endpoint == child.endpoint or one.facts.get("owner") == child.facts.get("owner"))
+            and _reaches(one.facts.get("threshold"), child.facts.get("threshold"))
         ):
             return one.alert_id
     return None
+
+
+def _reaches(above: object, below: object) -> bool:
+    """Whether a threshold is as high as another; those that are names, such as `1h/5m`, are told apart by severity alone."""
+    try:
+        return Decimal(str(above)) >= Decimal(str(below))
+    except InvalidOperation:
+        return True
 
 
 def _rank(facts: Mapping[str, Any]) -> int:

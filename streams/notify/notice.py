@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from streams.watch.alert_records import typed
+
 Record = Mapping[str, Any]
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 MOST_CONTRIBUTORS = 5
+MOST_COMMAND = 400  # characters; every channel shows so many whole, escaped
 WORDS = {"acknowledged": "acknowledged", "resolved": "resolved"}
 
 
@@ -21,7 +24,7 @@ class Notice:
 
     facts:    name and value, in the order of their weight
     sections: a heading and its lines
-    command:  what shows the same on a terminal or in SQL
+    command:  what shows the same on a terminal
     link:     absolute where the setting public_url is, else a path of the API
     key:      the alert, or the digest
     """
@@ -88,9 +91,8 @@ def window_of(record: Record) -> str:
 
 
 def command_of(record: Record) -> str:
-    """The named query that the record gives, else the SQL that finds the alert."""
-    shown = f"SELECT * FROM usage.alerts WHERE alert_id = '{record['alert_id']}'"  # noqa: S608  # shown, never run
-    return plain(record.get("query") or shown)
+    """The named query that the record gives, else what shows the alert; whole and harmless wherever it is pasted."""
+    return typed(str(record.get("query") or ""), str(record["alert_id"]), MOST_COMMAND)
 
 
 def link_of(path: str, base: str) -> str:

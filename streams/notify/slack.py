@@ -34,7 +34,9 @@ def escape(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    return escape(text.replace("`", "'"))
+    return escape(
+        text.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}")
+    )  # no sign that means something where it is pasted
 
 
 def message(notices: Sequence[Notice]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 
 import aiosmtplib
 
-from streams.notify.address import Refused, Unresolved, addresses_of
+from streams.notify.address import Refused, Unresolved, addresses_of, is_public
 from streams.notify.retry import Answer
 from streams.notify.web import Web, said_of
 
@@ -17,7 +17,7 @@ READ_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Server:
-    """Where a mail is handed over. tls: starttls (insisted on), tls (from the first byte), none."""
+    """Where a mail is handed over. tls: starttls (insisted on), tls (from the first byte), none (no login outside)."""
 
     host: str
     port: int
@@ -42,6 +42,8 @@ async def _hand_over(web: Web, server: Server, mail: EmailMessage) -> Answer:
         addresses = await addresses_of(server.host, server.port, web.allow_private, web.resolve)
     except (Refused, Unresolved) as error:
         return Answer(None, str(error))
+    if server.tls == "none" and server.user and any(is_public(a) for a in addresses):
+        return Answer(None, "tls is none, which would show a secret on its way; use starttls or tls")
     found = await _connected(addresses, server.port)
     if isinstance(found, Answer):
         return found

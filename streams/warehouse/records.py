@@ -6,8 +6,8 @@ the column holds, is null: the warehouse stores whatever the topic holds and nev
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from datetime import UTC, datetime
+from decimal import Context, Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,8 +26,9 @@ TEXT, INT, FLAG = pl.String(), pl.Int64(), pl.Int32()
 PAIRS = pl.List(
     pl.Struct({"name": pl.String(), "value": pl.String()})
 )  # of an object; a map in ClickHouse needs no type here
-WHOLE_DIGITS, MOST_DIGITS = 20, 40  # of MONEY, before the point; after it they are cut
 NO_PERIOD = "1970-01-01T00:00:00Z"
+YEARS = (1900, 2299)
+PLACES, MOST_MONEY, WIDE = Decimal("1e-18"), Decimal("1e20"), Context(prec=40)  # what MONEY holds
 
 
 class Column(NamedTuple):
@@ -65,13 +66,11 @@ class Table:
 
 def command_of(record: Record, key: str) -> Iterable[Record]:
     """A command says what it is about under a name of its own."""
-    silence = record.get("silence") or {}
+    silence = _inside(record, "silence")
     about = ("alert_id", "silence_id", "request_id", "annotation_id")
     subject = next((record[k] for k in about if record.get(k)), silence.get("id", ""))
-    match = silence.get("match") or record.get("match") or {}
-    tenant = record.get("tenant") or match.get("tenant") or ""
-    if not tenant and record.get("scope"):
-        tenant = id_and_tenant(record["scope"])[1]
+    match = _inside(silence, "match") or _inside(record, "match")
+    tenant = record.get("tenant") or match.get("tenant") or _whose(record.get("scope"))[1]
     said = next((record[k] for k in ("justification", "note", "text") if record.get(k)), silence.get("reason", ""))
     yield record | {
         "command_id": record.get("command_id") or key,
@@ -90,7 +89,8 @@ def period_of(record: Record, key: str) -> Iterable[Record]:
 def exceptions_of(record: Record, key: str) -> Iterable[Record]:
     """What was used of each exception in force. A rolling window has no periods: of it the newest record alone is kept."""
     periods = {} if record.get("period") == "calendar" else dict.fromkeys(("period_start", "period_end"), NO_PERIOD)
-    for part in (record.get("exception") or {}).get("parts") or ():
+    parts = _inside(record, "exception").get("parts")
+    for part in parts if isinstance(parts, list) else ():
         yield record | periods | {"exception": part}
 
 
@@ -158,14 +158,28 @@ def rows_of(table: Table, partition: int, messages: Sequence[Message]) -> pl.Dat
 def _record(m: Message) -> Record:
     try:
         return msgspec.json.decode(m.value or b"", type=Record)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
         log.warning("a record cannot be read; its text is kept", offset=m.offset, error=str(error))
         return {}
 
 
 def _tombstone(key: str) -> Record:
-    budget, tenant = id_and_tenant(key)
+    budget, tenant = _whose(key)
     return {"scope": key, "tenant_id": tenant, "budget_id": budget, "unit": "", "verdict": ""}
+
+
+def _inside(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The object that a field holds; empty where it holds anything else."""
+    found = record.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _whose(scope: object) -> tuple[str, str]:
+    """Rule and tenant of a scope's key; empty where it is none."""
+    try:
+        return id_and_tenant(str(scope or ""))
+    except (KeyError, ValueError):
+        return "", ""
 
 
 def _cell(record: Record, name: str, column: Column) -> Any:
@@ -183,26 +197,31 @@ def _cell(record: Record, name: str, column: Column) -> Any:
         case pl.List():
             return [{"name": k, "value": str(v)} for k, v in value.items()] if isinstance(value, Mapping) else None
         case pl.Int64() | pl.Int32():
-            return int(value) if isinstance(value, int) else None
+            most = 63 if column.kind == INT else 31
+            return int(value) if isinstance(value, int) and -(1 << most) <= value < 1 << most else None
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _instant(value: Any) -> datetime | None:
+    """Within what DateTime64 holds."""
     try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
+        found = datetime.fromisoformat(value)
+        at = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return at if YEARS[0] <= at.year <= YEARS[1] else None
 
 
 def _money(value: Any) -> str | None:
-    """A threshold may have a name instead, such as `1h/5m`; 1E400000000 would be written out in as many digits."""
+    """A threshold may have a name instead, such as `1h/5m`; what has more places than MONEY is rounded, what is larger null."""
     try:
         found = Decimal(value) if isinstance(value, str | int) else None
     except InvalidOperation:
         return None
-    if found is None or not found.is_finite() or (found and not -MOST_DIGITS < found.adjusted() < WHOLE_DIGITS):
+    if found is None or not found.is_finite() or (found and found.adjusted() >= MOST_MONEY.adjusted()):
         return None
-    return f"{found:f}" if found else "0"
+    rounded = found.quantize(PLACES, context=WIDE) if found else Decimal(0)
+    return f"{rounded:f}" if abs(rounded) < MOST_MONEY else None
 
 
 def insert_records(client: Client, topic: str, partition: int, messages: Sequence[Message]) -> None:

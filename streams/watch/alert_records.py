@@ -1,5 +1,6 @@
 """The record on usage.alerts: everything that a notifier needs, so that it asks nobody. Pure; money as strings."""
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -23,6 +24,7 @@ RESOLUTIONS = {
     "limit_changed": "the limit was changed",
     "rule_gone": "the rule does not exist any more",
 }
+HARMLESS = re.compile(r"[\w ./:=,@%+~'-]*")  # in a shell, in JSON, in the Markdown of a chat
 
 
 class Window(NamedTuple):
@@ -113,7 +115,7 @@ def alert_record(
             }
             for c in contributors
         ],
-        "query": query_of(about.tenant, about.dimensions, start, end),
+        "query": typed(query_of(about.tenant, about.dimensions, start, end), change.alert_id),
         "link": f"/v1/alerts/{change.alert_id}",
         "silenced": None
         if change.silenced is None
@@ -181,3 +183,14 @@ def query_of(tenant: str, dimensions: Mapping[str, str], start: int, end: int) -
     return " ".join(
         ["usage-streams query alert_events", *(f"--param {shlex.quote(f'{k}={v}')}" for k, v in given.items())]
     )
+
+
+def typed(query: str, alert_id: str, most: int | None = None) -> str:
+    """The query where nothing in it can mean anything else and it is no longer than that; else what shows the same by the id.
+
+    A tenant may have any name, people paste what they see, and what they see went through JSON or a chat: quotes that hold in
+    one shell alone are not enough.
+    """
+    if query and HARMLESS.fullmatch(query) and (most is None or len(query) <= most):
+        return query
+    return f"usage-streams alerts explain {alert_id}" if HARMLESS.fullmatch(alert_id) else ""

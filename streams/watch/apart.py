@@ -106,9 +106,7 @@ def look_apart(
         if topic is None:
             transitions = close(raised, cause.clock)
         else:
-            hush = decided.silences.of(
-                Subject(about.kind, about.rule, about.tenant, about.owner, about.dimensions), cause.clock
-            )
+            subject = Subject(about.kind, about.rule, about.tenant, about.owner, about.dimensions)
             delays = partial(decided.escalate_after, about)
             transitions = advance(
                 raised,
@@ -118,7 +116,8 @@ def look_apart(
                 decided.identity(key),
                 delays,
                 why=why,
-                hush=hush,
+                hush=decided.silences.of(subject, cause.clock),
+                quiet=decided.silences.quiet(subject, cause.clock),
             )
         found += [alert_record(about, t, cause, more=topic.more if topic else None) for t in transitions]
         if not raised:

@@ -205,7 +205,7 @@ def look(
     if raised or any(c.over for c in conditions):
         about = decided.about(known, key)
         delays = partial(decided.escalate_after, about)
-        hush = decided.silences.of(Subject(known.kind, known.id, tenant, about.owner, dims), clock)
+        subject = Subject(known.kind, known.id, tenant, about.owner, dims)
         changes = advance(
             raised,
             conditions,
@@ -215,7 +215,8 @@ def look(
             delays,
             why=why,
             lateness_ms=lateness_ms,
-            hush=hush,
+            hush=decided.silences.of(subject, clock),
+            quiet=decided.silences.quiet(subject, clock),
         )
         alerts = [record_of(about, known, change, cause, stretches, past, contributors) for change in changes]
         timers = next_due(raised, known.rule, delays)

@@ -64,6 +64,11 @@ def nothing(severity: str) -> Hush | None:
     return None
 
 
+def audible(severity: str, since: int) -> int:
+    """No silence since then either."""
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class _Look:
     """One look at a scope."""
@@ -74,6 +79,7 @@ class _Look:
     why: Why
     lateness_ms: int
     hush: Callable[[str], Hush | None]
+    quiet: Callable[[str, int], int]
 
     def behind(self, end: int | None) -> int:
         """Lateness of what concerns a period that ends there; None: an episode."""
@@ -97,21 +103,27 @@ def advance(
     why: Why = "usage",
     lateness_ms: int = 0,
     hush: Callable[[str], Hush | None] = nothing,
+    quiet: Callable[[str, int], int] = audible,
 ) -> list[Transition]:
     """What changes now; `raised` holds the alerts of the scope, by id, and is brought up to date.
 
     conditions:     all of the scope as they stand, the current period of each among them; what is missing is gone
     identity:       of the scope, what ids of its alerts are made of
-    escalate_after: of an alert of a severity and condition: ms since somebody was first told, rising; each reached without an
-                    acknowledgement is a level
+    escalate_after: of an alert of a severity and condition: ms outside silences since somebody was first told, rising; each
+                    reached without an acknowledgement is a level, told by itself: other people are behind each
     lateness_ms:    how far behind the clock lies the newest of what came
     hush:           the silence in force for an alert of a severity, at this clock
+    quiet:          for how many ms since a clock before it alerts of a severity were silenced
     """
     if not raised and not any(c.over for c in conditions):
         return []
-    look, seen, found = _Look(clock, policy, escalate_after, why, lateness_ms, hush), set[str](), list[Transition]()
+    look, seen, found = (
+        _Look(clock, policy, escalate_after, why, lateness_ms, hush, quiet),
+        set[str](),
+        list[Transition](),
+    )
     for condition in conditions:
-        name = _name_of(raised, condition, identity)
+        name = _name_of(raised, condition, identity, clock)
         seen.add(name)
         known = raised.get(name)
         if known is not None and known.is_open:
@@ -141,7 +153,7 @@ def acknowledge(raised: dict[str, Raised], alert_id: str, ack: Ack, clock: int) 
 
 def close(raised: dict[str, Raised], clock: int, reason: Reason = "rule_gone") -> list[Transition]:
     """Everything that is open ends: its rule was dropped. `raised` is empty afterwards."""
-    look = _Look(clock, Paged(), never, "catalog", 0, nothing)
+    look = _Look(clock, Paged(), never, "catalog", 0, nothing, audible)
     found = [
         t for name in sorted(raised) if raised[name].is_open for t in _resolve(name, raised[name], look, reason)[1]
     ]
@@ -184,10 +196,11 @@ def _apply(raised: dict[str, Raised], name: str, change: _Change | None) -> list
     return change[1]
 
 
-def _name_of(raised: dict[str, Raised], c: Condition, identity: str) -> str:
+def _name_of(raised: dict[str, Raised], c: Condition, identity: str, clock: int) -> str:
     """The id of the alert that a condition is about: of its period; of the episode that is open, else of one that begins.
 
-    A period may move while its alert is open: a run got an earlier event, a day became a week. That is the same alert.
+    A period may move while its alert is open: a run got an earlier event, a day became a week. That is the same alert, and it
+    goes with the current period. A past one, of which late data came, takes only what ended with it, to tell nobody again.
     """
     if c.anchor is None:
         running = [n for n, r in raised.items() if r.name == c.name and r.episode and r.is_open]
@@ -195,8 +208,11 @@ def _name_of(raised: dict[str, Raised], c: Condition, identity: str) -> str:
     name = id_of(identity, c.name, c.anchor)
     if name in raised:
         return name
+    is_past = c.end <= clock
     for moved, r in raised.items():
-        if r.name == c.name and not r.episode and r.is_open and r.start < c.end and c.anchor < r.end:
+        if r.name != c.name or r.episode or not (r.start < c.end and c.anchor < r.end):
+            continue
+        if (r.is_open and not (is_past and r.end > c.end)) or (is_past and r.end == c.end):
             return moved
     return name
 
@@ -231,6 +247,7 @@ def _open(name: str, known: Raised | None, c: Condition, look: _Look) -> _Change
         episode=c.anchor is None,
         paged=told,
         told=told,
+        seen=told,
         hushed=silenced.until if silenced else 0,
     )
     reason = look.cause(lateness_ms, "crossed")
@@ -270,25 +287,39 @@ def _why_clear(known: Raised, c: Condition, look: _Look) -> Reason:
 
 def _timers(name: str, now: Raised, c: Condition, look: _Look) -> _Change:
     """It fires, and perhaps somebody is to be told again. In a silence nobody is, and time does not count against anybody."""
-    silenced = look.hush(c.severity)
+    silenced, now = look.hush(c.severity), _heard(now, c, look)
     if silenced is not None:
-        return (now if now.hushed == silenced.until else replace(now, hushed=silenced.until)), []
+        return replace(now, hushed=silenced.until), []
     if now.hushed:
         now = replace(now, hushed=0)
     if not now.paged:
         return _tell(name, now, look, "silence_over", c)
     level = sum(1 for delay in look.escalate_after(c.severity, c.name) if look.clock - now.paged >= delay)
-    if level > now.level:
-        return _tell(name, replace(now, level=level), look, "escalated", c)
+    told = list[Transition]()
+    while now.level < level:  # however long nobody looked, no step is passed over
+        now, said = _tell(name, replace(now, level=now.level + 1), look, "escalated", c)
+        told += said
+    if told:
+        return now, told
     if look.policy.renotify and look.clock - now.told >= look.policy.renotify:
         return _tell(name, now, look, "reminder", c)
     return now, []
 
 
+def _heard(now: Raised, c: Condition, look: _Look) -> Raised:
+    """Time in a silence taken out: of the one that held at the last look, whatever became of it, and of those since."""
+    if not now.paged:
+        return now
+    seen = max(now.seen, now.told)
+    held = max(min(now.hushed, look.clock) - seen, 0)
+    out = held + look.quiet(c.severity, seen + held)
+    return replace(now, paged=now.paged + out, told=now.told + out, seen=look.clock)
+
+
 def _tell(name: str, now: Raised, look: _Look, reason: Reason, c: Condition) -> _Change:
     silenced = look.hush(c.severity)
     if silenced is None:
-        now = replace(now, paged=now.paged or look.clock, told=look.clock)
+        now = replace(now, paged=now.paged or look.clock, told=look.clock, seen=look.clock)
     after = replace(now, revision=now.revision + 1, hushed=silenced.until if silenced else 0)
     before = PENDING if reason == "pending_over" else FIRING
     return after, [Transition(name, after, before, reason, look.clock, c, 0, silenced)]

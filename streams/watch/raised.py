@@ -34,7 +34,8 @@ class Raised(msgspec.Struct, frozen=True, array_like=True):
     since:    when it crossed, this time
     value, limit, unit, severity: as last seen; the limit as of when it was last over
     clear:    since when it has been clear without a break, and `clearing` for which reason
-    paged:    when somebody was first told of it, this time; `told`: when last
+    paged:    when somebody was first told of it, this time; `told`: when last. Both later by what was silent since
+    seen:     until when that is taken into account
     level:    how often it was escalated
     hushed:   when the silence ends that held at the last look
     """
@@ -57,6 +58,7 @@ class Raised(msgspec.Struct, frozen=True, array_like=True):
     level: int = 0
     hushed: int = 0
     ack: Ack | None = None
+    seen: int = 0
 
     @property
     def is_open(self) -> bool:

@@ -3,7 +3,7 @@
 A silence holds in `[starts, ends)` of the watch's clock; an alert in it is recorded all the same.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -83,6 +83,22 @@ class Silences:
 
         return hush
 
+    def quiet(self, subject: Subject, clock: int) -> Callable[[str, int], int]:
+        """By severity: for how many ms since a clock before this one its alerts were silenced; what overlaps counts once."""
+
+        def quiet(severity: str, since: int) -> int:
+            found = [(s.start, s.end) for s in self.held if matches(s.match, subject, severity)]
+            for window, match in self.maintenance:
+                if matches(match, subject, severity):
+                    found += intervals(window, since, clock)
+            total, at = 0, since
+            for start, end in sorted(found):
+                total += max(min(end, clock) - max(start, at), 0)
+                at = max(at, end)
+            return total
+
+        return quiet
+
 
 def silences(written: Iterable[Written], maintenance: Iterable[Maintenance], commands: Commands) -> Silences:
     """Of a catalog, and of what people did; what was lifted ended then."""
@@ -105,15 +121,17 @@ def end_of(window: Maintenance, clock: int) -> int | None:
     Local time: `[start, end)` on the days given, past midnight when end is before start. A time that the clocks leave out is
     the moment at which they do; of one that they show twice the first begins and the second ends it.
     """
+    return max((end for start, end in intervals(window, clock, clock) if start <= clock < end), default=None)
+
+
+def intervals(window: Maintenance, since: int, until: int) -> Iterator[tuple[int, int]]:
+    """Those that a maintenance may have from one clock to another (ms), by the days on which they begin."""
     tz = ZoneInfo(window.zone)
-    today = datetime.fromtimestamp(clock // 1000, UTC).astimezone(tz).date()
-    for day in (today, today - timedelta(days=1)):
-        if DAYS[day.weekday()] not in window.days:
-            continue
-        start, end = _interval(day, window.start, window.end, window.zone)
-        if start <= clock < end:
-            return end
-    return None
+    first, last = (datetime.fromtimestamp(at // 1000, UTC).astimezone(tz).date() for at in (since, until))
+    for back in range((last - first).days + 2):
+        day = last - timedelta(days=back)
+        if DAYS[day.weekday()] in window.days:
+            yield _interval(day, window.start, window.end, window.zone)
 
 
 @lru_cache(maxsize=1024)

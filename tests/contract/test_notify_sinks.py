@@ -424,6 +424,23 @@ async def test_a_wrong_login_is_final_and_says_no_password(monkeypatch: pytest.M
     assert "hunter22" not in (answer.error or "")
 
 
+@pytest.mark.parametrize("addresses", [["203.0.114.7"], ["127.0.0.1", "203.0.114.7"]])
+async def test_a_login_is_never_sent_in_clear_to_an_address_outside(
+    addresses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def outside(host: str, port: int) -> list[str]:
+        return addresses
+
+    monkeypatch.setenv("THE_SECRET", "hunter22")
+    async with smtp_sink(login=True) as sink:
+        way = Ports(Web(True, now_ms, outside, VERIFY, 0.5), ports().publish)
+        one = mail_endpoint(sink, user="usage", secrets="env:THE_SECRET")
+        answer = await send(one, [letter()], way, now_ms())
+
+    assert answer.error == "tls is none, which would show a secret on its way; use starttls or tls"
+    assert sink.logins == []
+
+
 @pytest.mark.parametrize("how", ["hangs", "closes", "speaks nonsense"])
 async def test_a_mail_server_that_is_none_costs_its_time_and_no_more(how: str) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -56,7 +56,7 @@ def test_people_read_the_share_the_forecast_and_when_it_is_used_up() -> None:
     said = dict(lines_of(record(), {}))
 
     assert said["used"] == "25 USD of 100 USD, 25.0 % ██░░░░░░░░"
-    assert said["forecast"].startswith(
+    assert str(said["forecast"]).startswith(
         "120.50 (80 to 200) USD at the end; the interval holds in 80 % of cases; by level, error 9.1 %"
     )
     assert said["used up"] == "2026-11-27 10:00 UTC, at the earliest 2026-11-24 10:00"
@@ -69,7 +69,7 @@ def test_a_budget_that_discovers_has_no_share() -> None:
     assert share(one) is None
     assert gauge(share(one)) == "no limit"
     assert expected(one) == "-"
-    assert dict(lines_of(one, {}))["forecast"].startswith("none")
+    assert str(dict(lines_of(one, {}))["forecast"]).startswith("none")
 
 
 def test_the_headroom_of_parents_stands_beside() -> None:

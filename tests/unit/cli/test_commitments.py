@@ -4,7 +4,6 @@ import io
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from streams.catalog.book import compile_book
@@ -15,6 +14,7 @@ from streams.catalog.usage_frames import slice_minutes
 from streams.cli import main
 from streams.cli.commitments import bar, show
 from streams.cli.moments import moment
+from streams.cli.screen import Screen
 from tests.support.usage import usage, used
 from tests.unit.catalog.test_credits import quota, volume
 from tests.unit.catalog.test_drawdown import MAY, credit, promise
@@ -59,7 +59,7 @@ def test_what_runs_out_what_is_unused_and_what_is_due_is_said() -> None:
     show(
         found,
         {tuple(r) for r in pressing(found.drawdowns, at).select("id", "start").iter_rows()},
-        Console(file=text, width=160),
+        Screen(file=text, width=160),
     )
 
     said = text.getvalue()

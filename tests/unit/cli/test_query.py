@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from streams.cli import main
 from streams.cli.query import checked, show
+from streams.cli.screen import Screen
 from streams.cli.tail import newest
 
 ROW = {"why": ["a [b]", "c"], "cost": Decimal("0.10"), "events": 1_000, "at": datetime(2026, 11, 25, 9, tzinfo=UTC)}
@@ -19,7 +19,7 @@ ROW = {"why": ["a [b]", "c"], "cost": Decimal("0.10"), "events": 1_000, "at": da
 
 def printed(rows: list[dict[str, Any]], width: int) -> list[str]:
     out = io.StringIO()
-    show(rows, Console(file=out, width=width))
+    show(rows, Screen(file=out, width=width))
     return [line.strip() for line in out.getvalue().splitlines()]
 
 

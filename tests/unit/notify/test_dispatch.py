@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
+
+import pytest
 
 from streams.notify.channels import Letter
 from streams.notify.retry import SCHEDULE, Answer
@@ -373,6 +376,71 @@ def test_a_child_says_nothing_while_its_parent_pages_and_speaks_when_that_is_ove
         world.publish(parent | {"revision": 2, "state": "resolved"}, partition=1)
         await heir.run(MINUTE)
         assert world.posted() == [("parent", 1), ("parent", 2), ("child", 1)]
+
+    asyncio.run(story())
+
+
+BURNS = """
+[[burn_rates]]
+id = "company-burn"
+budget = "company"
+[[burn_rates]]
+id = "team-burn"
+budget = "team-day"
+"""
+PARENT: dict[str, Any] = {"budget_id": "company", "dimensions": {}, "severity": "critical"}
+
+
+@pytest.mark.parametrize(
+    ("parent", "child", "posts"),
+    [
+        ({}, {}, ["parent"]),
+        ({}, {"owner": "search"}, ["parent"]),  # who is told is what counts
+        ({"threshold": "1"}, {}, ["parent"]),
+        ({}, {"threshold": "1"}, ["parent", "child"]),  # 80 % says nothing of what is stopped
+        ({"severity": "info"}, {}, ["parent", "child"]),
+        ({}, {"kind": "burn_rate", "budget_id": "team-burn", "threshold": "1h/5m"}, ["parent", "child"]),
+        (
+            {"kind": "burn_rate", "budget_id": "company-burn", "threshold": "1h/5m"},
+            {"kind": "burn_rate", "budget_id": "team-burn", "threshold": "6h/30m"},
+            ["parent"],
+        ),
+    ],
+)
+def test_a_parent_holds_back_a_child_of_its_kind_that_is_neither_more_severe_nor_further(
+    parent: dict[str, Any], child: dict[str, Any], posts: list[str]
+) -> None:
+    async def story() -> None:
+        world = World(BUDGETS + BURNS + to("pager"))
+        worker = Process(world)
+        world.publish(alert("parent", **(PARENT | parent)))
+        await worker.run(2 * SECOND)
+        world.publish(alert("child", **child))
+        await worker.run(HOUR, MINUTE)
+
+        assert [name for name, _ in world.posted()] == posts
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("owner", [None, "platform"])
+def test_an_endpoint_that_hears_nothing_of_the_parent_is_told_of_the_child(owner: str | None) -> None:
+    async def story() -> None:
+        match = 'match = { rules = ["company"] }\n'
+        routes = (
+            ALL
+            + '[[routes]]\nid = "c"\nendpoints = ["hook"]\n'
+            + match
+            + '[[routes]]\nid = "t"\nendpoints = ["pager"]\n'
+        )
+        world = World(BUDGETS + routes)
+        worker = Process(world)
+        world.publish(alert("parent", **PARENT, owner=owner))
+        await worker.run(2 * SECOND)
+        world.publish(alert("child", owner=owner))
+        await worker.run(HOUR, MINUTE)
+
+        assert world.posted("pager") == [("child", 1)]
 
     asyncio.run(story())
 

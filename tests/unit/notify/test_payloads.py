@@ -2,9 +2,12 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable
+from email.message import EmailMessage
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,6 +19,7 @@ from streams.notify.channels import Letter, mail_of, payload
 from streams.notify.delivery import Delivery, facts_of
 from streams.notify.notice import clip, notice_of
 from streams.notify.webhook import body, type_of
+from streams.watch.alert_records import query_of, typed
 from tests.support.notifying import START, alert
 
 ENDPOINTS = {
@@ -175,6 +179,50 @@ def test_a_name_cannot_call_a_channel_or_make_a_link_in_slack() -> None:
     assert "\u202e" not in marked
 
 
+HOSTILE = [
+    "a`;echo PWNED;`",
+    "a';echo PWNED;'",
+    'a";echo PWNED;"',
+    "$(echo PWNED)",
+    "a\necho PWNED\n",
+    "a\\';echo PWNED #",
+    "a & echo PWNED",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("kind", CHECKS)
+@pytest.mark.parametrize("is_old", [False, True])
+def test_no_name_can_execute_anything_where_the_command_is_pasted(kind: str, name: str, is_old: bool) -> None:
+    query = query_of(name, {"tenant_id": name, "team": name}, 0, 3_600_000)
+    record = alert(tenant_id="t", scope="s", query=query if is_old else typed(query, "a1"))
+
+    whole = shown(kind, record)
+
+    text = whole if isinstance(whole, str) else json.dumps(whole)
+    for seen in {
+        text,
+        text.replace("\\\\", ""),
+        text.replace("=\n", ""),
+    }:  # as it is, or without the escapes of a channel
+        assert "PWNED" not in seen
+    assert "alerts explain a1" in text
+
+
+@pytest.mark.parametrize("name", ["acme", "Größe", "a b", "o:x/y@z"])
+def test_an_ordinary_name_is_queried_by_itself(name: str) -> None:
+    query = query_of(name, {"tenant_id": name, "team": "a`,b"}, 0, 3_600_000)
+
+    assert notice_of(alert(query=query)).command == query
+    assert f"tenant={name}" in shlex.split(query)
+
+
+def test_a_command_that_is_too_long_to_be_shown_whole_is_another() -> None:
+    query = query_of("acme", {"team": "x" * 400}, 0, 3_600_000)
+
+    assert notice_of(alert(query=query)).command == "usage-streams alerts explain a1"
+
+
 def test_a_name_cannot_make_a_link_in_teams() -> None:
     found = shown("teams", alert(dimensions={"team": NASTY}, summary=NASTY, query=NASTY))
     texts = [part.get("text", "") for part in found["attachments"][0]["content"]["body"]]
@@ -190,6 +238,28 @@ def test_a_name_cannot_add_a_header_to_a_mail() -> None:
 
     assert mail["Bcc"] is None
     assert mail["To"] == "b@x.example"
+
+
+def test_an_alert_that_opens_anew_begins_a_thread_of_its_own_and_an_attempt_keeps_its_id() -> None:
+    #  revision  1 opens   2 reminder   3 resolved   4 opens anew   5 resolved
+    def mail(revision: int, state: str, reason: str, since: int) -> EmailMessage:
+        record = alert("a1", revision, state, reason=reason, since=f"2026-11-18T{since}:00:00.000Z")
+        one = letter(record)
+        one = Letter(msgspec.structs.replace(one.delivery, delivery_id=f"{revision:032}", revision=revision), record)
+        return mail_of(ENDPOINTS["email"], [one], [notice_of(record)])
+
+    opened, reminder, over = (
+        mail(1, "firing", "crossed", 10),
+        mail(2, "firing", "reminder", 10),
+        mail(3, "resolved", "cleared", 10),
+    )
+    anew, over_anew = mail(4, "firing", "crossed", 12), mail(5, "resolved", "cleared", 12)
+
+    assert len({m["Message-ID"] for m in (opened, reminder, over, anew, over_anew)}) == 5
+    assert opened["In-Reply-To"] is anew["In-Reply-To"] is None
+    assert reminder["In-Reply-To"] == over["References"] == opened["Message-ID"]
+    assert over_anew["In-Reply-To"] == anew["Message-ID"]
+    assert mail(4, "firing", "crossed", 12)["Message-ID"] == anew["Message-ID"]
 
 
 @given(st.text(), st.integers(1, 80))

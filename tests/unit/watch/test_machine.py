@@ -252,12 +252,53 @@ def test_it_is_escalated_level_by_level_while_nobody_acknowledges() -> None:
     assert scope.due == 1440
 
 
-def test_levels_that_fall_due_together_are_one_escalation() -> None:
+def test_levels_that_fall_due_together_are_told_one_after_the_other() -> None:
     scope = Scope(escalate_after=(15 * MINUTE, 60 * MINUTE))
     scope.look(0, budget(10))
 
-    assert scope.look(90, budget(10)) == [("firing", "escalated")]
-    assert scope.told[-1].raised.level == 2
+    assert scope.look(90, budget(10)) == [("firing", "escalated")] * 2
+    assert [(t.raised.revision, t.raised.level) for t in scope.told[1:]] == [(2, 1), (3, 2)]
+
+
+def test_time_in_a_silence_escalates_and_reminds_nobody() -> None:
+    #  minute     0      5        65   70           75          85           95
+    #  silence           [--------)
+    #  counted    0      5        5    10 reminder  15 level 1  25 reminder  35 level 2
+    scope = Scope(Paged(renotify="10m"), escalate_after=(15 * MINUTE, 35 * MINUTE))
+    scope.look(0, budget(10))
+    scope.look(5, budget(10), hush=silent_until(65))
+
+    assert scope.due == 65
+    assert scope.look(65, budget(10)) == []
+    assert scope.due == 70
+    assert scope.look(70, budget(10)) == [("firing", "reminder")]
+    assert scope.look(75, budget(10)) == [("firing", "escalated")]
+    assert scope.look(85, budget(10)) == [("firing", "reminder")]
+    assert scope.look(95, budget(10)) == [("firing", "escalated")]
+    assert [t.raised.level for t in scope.told] == [0, 0, 1, 1, 2]
+
+
+def test_a_silence_that_is_lifted_counts_until_then() -> None:
+    scope = Scope(escalate_after=(15 * MINUTE,))
+    scope.look(0, budget(10))
+    scope.look(5, budget(10), hush=silent_until(65))
+
+    assert scope.look(20, budget(10)) == []
+    assert scope.due == 30
+
+
+def test_a_silence_that_nobody_looked_in_does_not_count_either() -> None:
+    #  minute     0      5        65     80
+    #  silence           [--------)
+    #  watch      |  is down             |
+    scope = Scope(escalate_after=(15 * MINUTE, 60 * MINUTE))
+    scope.look(0, budget(10))
+
+    found = scope.look(80, budget(10), quiet=lambda severity, since: 60 * MINUTE if since == now(0) else 0)
+
+    assert found == [("firing", "escalated")]
+    assert scope.told[-1].raised.level == 1
+    assert scope.due == 120
 
 
 def test_an_acknowledgement_never_brings_anything_back() -> None:

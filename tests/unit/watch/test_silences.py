@@ -15,7 +15,8 @@ from streams.watch.raised import Hush
 from streams.watch.silences import Silences, Subject, end_of, silence_of, silences
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-HOUR = timedelta(hours=1)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+walls = st.tuples(st.integers(0, 23), st.integers(0, 59)).map(lambda t: f"{t[0]:02}:{t[1]:02}")
 SUBJECT = Subject("budget", "team-day", "acme", "platform", {"tenant_id": "acme", "team": "search"})
 
 
@@ -77,6 +78,33 @@ def test_a_silence_that_somebody_lifted_is_over_at_once() -> None:
 
 def window(start: str, end: str, zone: str = "Europe/Berlin", days: Any = DAYS) -> Maintenance:
     return Maintenance(id="m", start=start, end=end, zone=zone, days=days, reason="backup")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 600), st.integers(1, 200), st.sampled_from(["warning", "critical"])), max_size=4),
+    walls,
+    walls,
+    st.integers(0, 600),
+    st.integers(0, 3000),
+)
+def test_quiet_time_is_the_time_in_which_somebody_would_have_been_silenced(
+    spans: list[tuple[int, int, str]], start: str, end: str, since: int, length: int
+) -> None:
+    known = silences(
+        [
+            written(NOON + at * MINUTE, NOON + (at + long) * MINUTE, f"s{i}", severities=(severity,))
+            for i, (at, long, severity) in enumerate(spans)
+        ],
+        [window(start, end)] if start != end else [],
+        Commands(),
+    )
+    clock = NOON + (since + length) * MINUTE
+
+    found = known.quiet(SUBJECT, ms_of(clock))("warning", ms_of(NOON + since * MINUTE))
+
+    minutes = [NOON + (since + m) * MINUTE for m in range(length)]
+    assert found == 60_000 * sum(hush(known, at) is not None for at in minutes)
 
 
 def held(known: Maintenance, at: datetime) -> datetime | None:
@@ -150,9 +178,6 @@ def test_a_day_that_a_zone_left_out_has_no_window() -> None:
     hours = [datetime(2011, 12, 29, tzinfo=UTC) + timedelta(minutes=30 * i) for i in range(144)]
 
     assert sum(held(samoa, at) is not None for at in hours) == 2 * 3  # 29th, 31st, 1st: the 30th was not
-
-
-walls = st.tuples(st.integers(0, 23), st.integers(0, 59)).map(lambda t: f"{t[0]:02}:{t[1]:02}")
 
 
 @settings(max_examples=300, deadline=None)
