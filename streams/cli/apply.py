@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ from streams.catalog.base_prices import base_catalog, with_base
 from streams.catalog.models import Catalog
 from streams.catalog.parse import alone, parse_files
 from streams.catalog.update import standing_base
+from streams.cli.consent import must_ask, refuse
 from streams.cli.running import find_settings, user
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog, PublishConflict
@@ -89,7 +89,7 @@ def register(app: typer.Typer) -> None:
         folder: Path = typer.Argument(help="Folder of the catalog."),
         dry_run: bool = typer.Option(False, help="Show what would change, publish nothing."),
         base: bool = typer.Option(True, help="Add the base prices of models that the catalog does not price."),
-        yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
+        yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask; needed where no terminal is."),
         reason: str = typer.Option("", help="Why, for `usage-streams catalog log`."),
         data: Path | None = typer.Option(None, help="Folder of the stack."),
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
@@ -97,12 +97,11 @@ def register(app: typer.Typer) -> None:
         """Publish a catalog. Example: [bold]usage-streams apply deploy/catalog[/bold]"""
         own = read_folder(folder, with_base if base else alone)
         catalog = partial(based, own) if base else own
-        confirm, settings = not yes and sys.stdin.isatty(), find_settings(bootstrap, None, data)
+        confirm, settings = must_ask("apply", yes or dry_run), find_settings(bootstrap, None, data)
         try:
             lines, sequence = asyncio.run(publish(settings, catalog, dry_run, confirm, reason=reason))
         except PublishConflict as error:
-            typer.echo(f"usage-streams: {error}", err=True)
-            raise typer.Exit(1) from error
+            refuse(str(error), 1)
         typer.echo("\n".join(lines) or "nothing changes")
         if sequence is not None:
             typer.echo(f"published version {sequence} on {settings.bootstrap}")

@@ -132,7 +132,7 @@ def _tell(seen: dict[str, Any] | None, toml: str, out: Path | None) -> None:
         out.write_text(toml)
         if seen is None:
             typer.echo(
-                f"wrote {out}; move it into your catalog folder, then `usage-streams apply FOLDER` shows the plan"
+                f"wrote {out}; move it into your catalog folder, then `usage-streams apply FOLDER --dry-run` shows the plan"
             )
 
 

@@ -27,7 +27,8 @@ def refused(*arguments: str, **environment: str) -> str:
     import os
 
     done = subprocess.run(
-        [*RUN, *arguments], env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False
+        [*RUN, *arguments], env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False,
+        stdin=subprocess.DEVNULL,
     )
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert "Traceback" not in done.stderr
@@ -83,8 +84,21 @@ def test_prices_that_overlap_are_refused_before_anything_is_published(tmp_path: 
     assert "overlaps" in said
 
 
+@pytest.mark.parametrize("verb", [("apply", "CATALOG"), ("catalog", "update")])
+def test_nobody_at_the_terminal_is_no_consent(verb: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text(PRICE.format(day="2026-01-01"))
+    arguments = [str(tmp_path) if a == "CATALOG" else a for a in verb]
+
+    said = refused(*arguments, "--bootstrap", NOBODY)
+
+    name = verb[0] if verb[0] == "apply" else " ".join(verb)
+    assert said == (
+        f"usage-streams: {name}: standard input is no terminal, so nobody can be asked; --yes publishes, --dry-run shows"
+    )
+
+
 def test_a_catalog_that_is_not_there() -> None:
-    assert "`usage-streams init DIR` writes one" in refused("apply", "/nowhere")
+    assert "`usage-streams init DIR` writes one" in refused("apply", "/nowhere", "--yes")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

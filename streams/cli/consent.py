@@ -1,0 +1,21 @@
+"""Who agrees to what a verb is about to publish: `--yes`, or the person at the terminal. One place, so that no verb decides alone."""
+
+import sys
+from typing import NoReturn
+
+import typer
+
+
+def refuse(said: str, code: int = 2) -> NoReturn:
+    """End the command with one line."""
+    typer.echo(f"usage-streams: {said}", err=True)
+    raise typer.Exit(code)
+
+
+def must_ask(verb: str, yes: bool) -> bool:
+    """Whether a person is asked before the verb publishes. Refuses where nobody can answer: silence is no consent."""
+    if yes:
+        return False
+    if not sys.stdin.isatty():
+        refuse(f"{verb}: standard input is no terminal, so nobody can be asked; --yes publishes, --dry-run shows")
+    return True
