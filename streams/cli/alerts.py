@@ -3,15 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from streams.catalog.alerting import Kind
 from streams.cli import silences
 from streams.cli.alerts_explained import explained, show_explained
+from streams.cli.consent import refuse
 from streams.cli.running import find_settings
 from streams.cli.screen import console
 from streams.cli.watching import (
@@ -25,6 +27,7 @@ from streams.cli.watching import (
     Seen,
     ask,
     asker,
+    check_rules,
     figures,
     look,
     one,
@@ -110,7 +113,12 @@ def list_command(
     """
     _checked(state, STATES, "state")
     _checked(severity, SEVERITIES, "severity")
-    seen = look(find_settings(bootstrap, None, data), alerts=True)
+    _checked(kind, get_args(Kind), "kind")
+    seen = look(find_settings(bootstrap, None, data), alerts=True, catalog=rule is not None)
+    try:
+        check_rules(seen, [rule] if rule else [])
+    except CommandRefused as error:
+        refuse(str(error))
     states = [state] if state else [] if everything else list(STATES[:3])
     records = chosen(seen.records(tenant), states, severity=severity, owner=owner, budget_id=rule, kind=kind)
     if as_json:
@@ -141,8 +149,7 @@ def explain_command(
     try:
         found = explained(seen, one(seen, alert_id, tenant), settings.clickhouse_url, events)
     except CommandRefused as error:
-        typer.echo(f"usage-streams: {error}", err=True)
-        raise typer.Exit(2) from error
+        refuse(str(error))
     if as_json:
         typer.echo(json.dumps(found))
     else:

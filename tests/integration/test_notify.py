@@ -217,6 +217,9 @@ def test_the_command_line_lists_previews_tests_and_owes_again(
     endpoint.status = 200
     dry = cli(settings, "notify", "redeliver", name, "--failed", "--json")
     assert len(json.loads(dry.stdout)["deliveries"]) == 3
+    slip = cli(settings, "notify", "redeliver", "zzz", "--yes")
+    assert (slip.exit_code, slip.stdout) == (1, "")
+    assert "delivery zzz: there is none of that id or alert" in slip.stderr
     before = len(endpoint.seen)
     done = cli(settings, "notify", "redeliver", name, "--failed", "--yes", "--json")
     assert json.loads(done.stdout)["redelivered"] is True
@@ -230,7 +233,7 @@ def test_the_command_line_lists_previews_tests_and_owes_again(
     ids = [headers["webhook-id"] for path, headers, _ in endpoint.seen if path == "/hook"]
     assert len(ids) == 2
     assert len(set(ids)) == 1
-    preview = cli(settings, "notify", "preview", name, "--endpoint", "slack")
+    preview = cli(settings, "notify", "preview", name[:-1], "--endpoint", "slack")  # the only one that begins so
     assert name in preview.stdout or "team-day" in preview.stdout
     assert cli(settings, "notify", "preview", "nothing", "--endpoint", "slack").exit_code == 2
     assert cli(settings, "notify", "test", "nobody").exit_code == 2
