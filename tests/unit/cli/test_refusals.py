@@ -1,7 +1,10 @@
 """A broken environment is one line with a remedy and exit code 2; nothing is half-applied. As the console script says it."""
 
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +68,31 @@ def test_no_warehouse_and_no_password_in_the_message(arguments: tuple[str, ...])
         f"usage-streams: clickhouse {NOBODY}: does not answer; start one with `usage-streams up` or set"
         " USAGE_STREAMS_CLICKHOUSE_URL"
     )
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of something that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        yield f"127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "who"),
+    [
+        (("query", "cost_by_team", "--clickhouse-url", "http://{}"), "clickhouse"),
+        (("alerts", "list", "--bootstrap", "{}"), "kafka"),
+    ],
+)
+def test_a_port_that_something_silent_holds_is_said_within_seconds(
+    arguments: tuple[str, ...], who: str, silent: str
+) -> None:
+    started = time.monotonic()
+
+    said = refused(*(a.format(silent) for a in arguments))
+
+    assert said.startswith(f"usage-streams: {who} {silent}: says nothing for 10 s, perhaps another program has its port; ")
+    assert time.monotonic() - started < 25
 
 
 def test_a_wrong_setting() -> None:
