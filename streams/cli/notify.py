@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -83,6 +84,13 @@ def endpoint_in(catalog: Catalog, name: str) -> Endpoint:
     return known[name]
 
 
+def unset(endpoint: Endpoint) -> str:
+    """What is said when a variable that it needs is not set here: a test is sent by this process, alerts by the stage."""
+    names = [r for r in (endpoint.url, *endpoint.secrets) if r.startswith("env:") and not os.environ.get(r[4:])]
+    here = "is not set in this shell, which sends the test; set it here, and before `usage-streams up` for the stage notify"
+    return f"{names[0]}: {here}" if names else ""
+
+
 async def find_alert(kafka: KafkaClient, prefix: str) -> tuple[dict[str, Any], tuple[int, int]]:
     """The newest revision of the alert whose id begins so, and where it stands. CommandRefused when none does, or several."""
     best = dict[str, tuple[dict[str, Any], tuple[int, int]]]()
@@ -161,6 +169,8 @@ def _register_looks(notify: typer.Typer) -> None:
 
         async def work(kafka: KafkaClient) -> dict[str, Any]:
             one = endpoint_in(await published(kafka), endpoint)
+            if missing := unset(one):
+                return {"endpoint": one.id, "kind": one.kind, "taken": False, "code": None, "error": missing, "reference": None}
             ports = sending(settings, kafka)
             record = example(one.id, at)
             answer = await send(one, [letter_of(record, one, at)], ports, at)
