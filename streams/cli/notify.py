@@ -162,7 +162,7 @@ def _register_looks(notify: typer.Typer) -> None:
         bootstrap: str | None = BOOTSTRAP,
     ) -> None:
         """Send a marked test alert from here and print the answer; exit 1 when it is not taken.
-        Example: [bold]usage-streams notify test on-call[/bold]"""
+        Example: [bold]usage-streams notify test bus[/bold]"""
         from streams.agents.notify import now_ms, sending
 
         settings, at = find_settings(bootstrap, None, data), now_ms()
@@ -199,7 +199,7 @@ def _register_looks(notify: typer.Typer) -> None:
         bootstrap: str | None = BOOTSTRAP,
     ) -> None:
         """Print what an endpoint would get for an alert, without secrets; send nothing.
-        Example: [bold]usage-streams notify preview example --endpoint on-call[/bold]"""
+        Example: [bold]usage-streams notify preview example --endpoint bus[/bold]"""
         from streams.agents.notify import now_ms
 
         settings, at = find_settings(bootstrap, None, data), now_ms()

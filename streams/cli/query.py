@@ -16,7 +16,7 @@ from rich.table import Table
 from streams.cli.running import find_settings
 from streams.cli.screen import console
 from streams.warehouse.client import connect
-from streams.warehouse.queries import UnknownQuery, names, parameters_in, question_of, run_query, sql_of
+from streams.warehouse.queries import UnknownQuery, names, optional_in, parameters_in, question_of, run_query, sql_of
 
 
 def plain(value: Any) -> Any:
@@ -44,6 +44,7 @@ def parameters_of(pairs: Sequence[str]) -> dict[str, str]:
 def checked(given: Mapping[str, str], sql: str) -> dict[str, str | list[str]]:
     """Values as the query takes them. Every parameter is there and none is a slip, which would answer another question."""
     wanted = parameters_in(sql)
+    given = {**dict.fromkeys(optional_in(sql), ""), **given}
     if unknown := sorted({*given} - {*wanted, "start", "end"}):
         raise typer.BadParameter(f"parameter {unknown[0]}: the query has none of that name; take {', '.join(wanted)}")
     if missing := [f"--param {name}=" for name in wanted if name not in given]:

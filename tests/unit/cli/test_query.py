@@ -79,6 +79,10 @@ def test_a_list_is_written_with_commas_and_may_be_empty() -> None:
     }  # fmt: skip
 
 
+def test_a_parameter_whose_absence_means_all_may_be_left_out() -> None:
+    assert checked({}, "WHERE {scope:String} = '' OR scope = {scope:String}") == {"scope": ""}
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2)])  # a zombie may write what is older last
 def test_of_a_budget_the_newest_state_is_kept(order: tuple[int, ...]) -> None:
     lines = [json.dumps({"scope": scope, "stamp": {"offset": at}}) for scope, at in (("a", 1), ("a", 2), ("b", 1))]
