@@ -103,7 +103,7 @@ def propose_command(
         else ""
     )
     since = today - timedelta(days=HISTORY_DAYS)
-    idle = ended.under_used(ended_periods(client, catalog, since, today, ())) if catalog else []
+    idle = ended.under_used(ended_periods(client, catalog, since, today, tenants=tenant)) if catalog else []
     if not machine:
         show(found, asked, idle, unknown)
     _tell(as_json(found, asked, idle) if machine else None, toml, out)

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
+from streams.cli.moments import DAY
 from streams.cli.running import find_settings
 from streams.cli.screen import console
 from streams.warehouse.client import connect
@@ -50,7 +51,23 @@ def checked(given: Mapping[str, str], sql: str) -> dict[str, str | list[str]]:
     if missing := [f"--param {name}=" for name in wanted if name not in given]:
         raise typer.BadParameter(f"parameters are missing; add {' '.join(missing)}")
     lists = {name for name, kind in wanted.items() if kind.startswith("Array")}
+    given |= {name: _typed(name, given[name], kind) for name, kind in wanted.items()}
     return {name: [v for v in value.split(",") if v] if name in lists else value for name, value in given.items()}
+
+
+def _typed(name: str, value: str, kind: str) -> str:
+    """A value as the server reads it; what is none of its kind would come back as an exception of many lines."""
+    if kind.startswith("UInt") and not value.isdecimal():
+        raise typer.BadParameter(f"{name} {value}: is no number; write it as {name}=60")
+    if not kind.startswith("DateTime"):
+        return value
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{name} {value}: is no time; write {DAY}, '{DAY} 12:00:00' (in UTC) or {DAY}T12:00:00+01:00"
+        ) from error
+    return f"{found.astimezone(UTC) if found.tzinfo else found:%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def shown(value: Any) -> str:

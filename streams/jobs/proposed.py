@@ -59,7 +59,7 @@ def evidence(p: Proposal, period: Period, uplift: Decimal) -> Iterator[str]:
         if period == "day"
         else f"a mean {period}, {short(p.baseline)}"
     )
-    yield f"{short(p.limit)} = {what} x {text(uplift)}, rounded up"
+    yield f"{text(p.limit)} = {what} x {text(uplift)}, rounded up"
     yield (
         f"a day: mean {short(p.mean)}, median {short(p.median)}, p95 {short(p.p95)};"
         f" largest {short(p.largest)} on {p.largest_on}"

@@ -96,6 +96,9 @@ def test_a_proposal_is_the_mean_month_without_the_burst_and_without_today(settin
     assert whole["left_out"] == [f"{TODAY.date() - timedelta(days=1)}: 500 is 50.0 x the median day"]
     assert (short["where"], short["is_short"]) == ({"team": "ads"}, True)
     assert (found["nameless_events"], found["events"]) == (1, 134)
+    assert {u["scope"].rpartition("=")[2] for u in found["under_used"]} == {TENANT}
+    of_another = ask(settings, "budgets", "propose", "--tenant", f"{TENANT}-lately", "--anyway", "--json")
+    assert json.loads(of_another.stdout)["under_used"] == []  # not what others use
 
 
 @pytest.mark.usefixtures("stored")

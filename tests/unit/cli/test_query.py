@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -56,6 +57,7 @@ def test_without_a_name_every_question_is_listed() -> None:
             ["cost_by_team", "--param", "strat=2026-11-01"],
             "parameter strat: the query has none of that name; take start, end",
         ),
+        (["cost_by_team", "--param", "start=yesterday"], "start yesterday: is no time; write 2026-11-24,"),
         (["cost_by_attribute"], "parameters are missing; add --param key="),
     ],
 )
@@ -77,6 +79,19 @@ def test_a_list_is_written_with_commas_and_may_be_empty() -> None:
     assert checked({"tenants": "a,b", "regions": "", "minutes": "60"}, sql) == {
         "tenants": ["a", "b"], "regions": [], "minutes": "60"
     }  # fmt: skip
+
+
+def test_a_time_is_taken_with_a_zone_or_in_utc() -> None:
+    sql = "t >= {start:DateTime64(3, 'UTC')} AND t < {end:DateTime64(3, 'UTC')}"
+
+    assert checked({"start": "2026-11-01", "end": "2026-11-02T01:30:00+01:00"}, sql) == {
+        "start": "2026-11-01 00:00:00.000", "end": "2026-11-02 00:30:00.000"
+    }  # fmt: skip
+
+
+def test_a_number_that_is_none_is_refused() -> None:
+    with pytest.raises(typer.BadParameter, match="minutes soon: is no number"):
+        checked({"minutes": "soon"}, "m = {minutes:UInt32}")
 
 
 def test_a_parameter_whose_absence_means_all_may_be_left_out() -> None:
