@@ -110,7 +110,8 @@ def register(app: typer.Typer) -> None:
         param: list[str] = typer.Option(
             [], help="name=value; start and end default to the last 30 days, a list is a,b."
         ),
-        as_json: bool = typer.Option(False, "--json", help="A JSON list of rows."),
+        as_json: bool = typer.Option(False, "--json", help="A JSON list of rows, all of them."),
+        most: int = typer.Option(200, min=0, help="So many rows for people, the first ones; 0 for all."),
         show_sql: bool = typer.Option(False, "--sql", help="Print the SQL instead."),
         data: Path | None = typer.Option(None, help="Folder of the stack."),
         clickhouse_url: str | None = typer.Option(None, help="ClickHouse over HTTP."),
@@ -133,4 +134,6 @@ def register(app: typer.Typer) -> None:
         if as_json:
             typer.echo(json.dumps(rows, default=plain))
             return
-        show(rows, console())
+        show(rows[: most or None], console())
+        if 0 < most < len(rows):
+            typer.echo(f"usage-streams: {len(rows) - most:,} more rows are left out; --most 0 or --json gives all", err=True)

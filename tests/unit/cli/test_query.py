@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from streams.cli import main
 from streams.cli.query import checked, show
-from streams.cli.tail import newest
+from streams.cli.tail import Backlog, newest
 
 ROW = {"why": ["a [b]", "c"], "cost": Decimal("0.10"), "events": 1_000, "at": datetime(2026, 11, 25, 9, tzinfo=UTC)}
 
@@ -103,3 +103,13 @@ def test_of_a_budget_the_newest_state_is_kept(order: tuple[int, ...]) -> None:
     lines = [json.dumps({"scope": scope, "stamp": {"offset": at}}) for scope, at in (("a", 1), ("a", 2), ("b", 1))]
 
     assert sorted(newest([lines[i] for i in order])) == sorted([lines[1], lines[2]])
+
+
+def test_of_what_was_there_the_last_lines_are_kept_in_the_order_of_time() -> None:
+    backlog = Backlog(3)
+
+    for at, line in ((1, "a"), (4, "d"), (4, "e"), (2, "b"), (3, "c")):  # of two partitions
+        backlog.add(at, line)
+
+    assert backlog.lines() == ["c", "d", "e"]
+    assert backlog.left_out == 2
