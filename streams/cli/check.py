@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -78,6 +79,7 @@ async def ask_topic(bootstrap: str | None, data: Path | None, params: Params) ->
 
     settings = find_settings(bootstrap, None, data)
     logs.configure("warning")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that no broker answers is said once, in our words
     try:
         question = question_of(asked_in(urlencode(params).encode()), LOOPBACK)
         await answers(settings.bootstrap)
@@ -97,7 +99,7 @@ def show(found: Mapping[str, Any]) -> None:
     left = "" if found["allowed"] is None else f"; {found['allowed']} {unit} may be spent"
     left = "; nothing may be spent" if found["allowed"] == "0" else left
     screen.print(f"[{colour}]{found['verdict']}[/{colour}] ", end="")
-    screen.print(f"{found['text']}{left}{' (degraded)' if found['degraded'] else ''}", markup=False)
+    screen.print(f"{found['text'].removesuffix('.') if left else found['text']}{left}{' (degraded)' if found['degraded'] else ''}", markup=False)
     if not found["scopes"]:
         return
     table = Table("scope", "verdict", "used", "limit", "left", "percent", "as of", "old by", box=None)

@@ -54,6 +54,7 @@ def refused(*arguments: str, **environment: str) -> str:
         ("alerts", "ack", "a"),
         ("exceptions", "approve", "a"),
         ("annotate", "v2"),
+        ("check", "--tenant", "acme"),
     ],
 )
 def test_no_broker(arguments: tuple[str, ...]) -> None:
