@@ -87,7 +87,9 @@ def register(app: typer.Typer) -> None:
         start: str | None = typer.Option(None, "--from", help="First day or instant, instead of --days."),
         end: str | None = typer.Option(None, "--to", help="The day or instant after the last; now if left out."),
         source: str = typer.Option("clickhouse", help="clickhouse, or topic: the ledger, as the live watch got it."),
-        compare: str | None = typer.Option(None, help="Folder with a changed copy of the catalog, or the id of another rule."),
+        compare: str | None = typer.Option(
+            None, help="Folder with a changed copy of the catalog, or the id of another rule."
+        ),
         step: str | None = typer.Option(None, help="How often windows are looked at, such as 10s; 1m to 5m by itself."),
         machine: bool = typer.Option(False, "--json", help="One JSON object."),
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),

@@ -99,7 +99,10 @@ def show(found: Mapping[str, Any]) -> None:
     left = "" if found["allowed"] is None else f"; {found['allowed']} {unit} may be spent"
     left = "; nothing may be spent" if found["allowed"] == "0" else left
     screen.print(f"[{colour}]{found['verdict']}[/{colour}] ", end="")
-    screen.print(f"{found['text'].removesuffix('.') if left else found['text']}{left}{' (degraded)' if found['degraded'] else ''}", markup=False)
+    screen.print(
+        f"{found['text'].removesuffix('.') if left else found['text']}{left}{' (degraded)' if found['degraded'] else ''}",
+        markup=False,
+    )
     if not found["scopes"]:
         return
     table = Table("scope", "verdict", "used", "limit", "left", "percent", "as of", "old by", box=None)

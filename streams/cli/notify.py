@@ -170,7 +170,14 @@ def _register_looks(notify: typer.Typer) -> None:
         async def work(kafka: KafkaClient) -> dict[str, Any]:
             one = endpoint_in(await published(kafka), endpoint)
             if missing := unset(one):
-                return {"endpoint": one.id, "kind": one.kind, "taken": False, "code": None, "error": missing, "reference": None}
+                return {
+                    "endpoint": one.id,
+                    "kind": one.kind,
+                    "taken": False,
+                    "code": None,
+                    "error": missing,
+                    "reference": None,
+                }
             ports = sending(settings, kafka)
             record = example(one.id, at)
             answer = await send(one, [letter_of(record, one, at)], ports, at)
@@ -267,7 +274,9 @@ def _register_deliveries(notify: typer.Typer) -> None:
 
         found = with_kafka(find_settings(bootstrap, None, data), work)
         if asked and not found:
-            refuse(f"delivery {asked}: there is none of that id or alert; `usage-streams notify deliveries` shows them", 1)
+            refuse(
+                f"delivery {asked}: there is none of that id or alert; `usage-streams notify deliveries` shows them", 1
+            )
         if as_json:
             typer.echo(json.dumps({"redelivered": yes, "deliveries": [row_of(one) for one in found]}))
             return

@@ -136,4 +136,6 @@ def register(app: typer.Typer) -> None:
             return
         show(rows[: most or None], console())
         if 0 < most < len(rows):
-            typer.echo(f"usage-streams: {len(rows) - most:,} more rows are left out; --most 0 or --json gives all", err=True)
+            typer.echo(
+                f"usage-streams: {len(rows) - most:,} more rows are left out; --most 0 or --json gives all", err=True
+            )

@@ -57,7 +57,9 @@ class Backlog:
 
     def __init__(self, most: int) -> None:
         self.most, self.seen = most, 0
-        self._kept = list[tuple[int, int, str]]()  # a heap: the oldest first, in the order of arrival where they are as old
+        self._kept = list[
+            tuple[int, int, str]
+        ]()  # a heap: the oldest first, in the order of arrival where they are as old
 
     def add(self, at: int, line: str) -> None:
         """at: when the broker took it."""
@@ -101,7 +103,9 @@ async def tail(settings: Settings, kind: str, follow: bool, most: int) -> None:
                 for line in backlog.lines():
                     typer.echo(line)
                 if backlog.left_out:
-                    typer.echo(f"usage-streams: {backlog.left_out:,} older records are left out; --most 0 prints all", err=True)
+                    typer.echo(
+                        f"usage-streams: {backlog.left_out:,} older records are left out; --most 0 prints all", err=True
+                    )
                 backlog = None  # what comes from here on is printed as it comes
             if not follow:
                 return

@@ -10,7 +10,9 @@ def test_a_secret_that_this_shell_does_not_have_is_said_of_this_shell(monkeypatc
     hook = Endpoint(id="hook", kind="webhook", url="https://acme.example/hook", secrets=("env:HOOK_SECRET",))
     monkeypatch.delenv("HOOK_SECRET", raising=False)
 
-    assert unset(hook).startswith("env:HOOK_SECRET: is not set in this shell, which sends the test; set it here, and before")
+    assert unset(hook).startswith(
+        "env:HOOK_SECRET: is not set in this shell, which sends the test; set it here, and before"
+    )
 
     monkeypatch.setenv("HOOK_SECRET", "whsec_x")
     assert unset(hook) == ""

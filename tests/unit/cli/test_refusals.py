@@ -30,7 +30,12 @@ def refused(*arguments: str, **environment: str) -> str:
     import os
 
     done = subprocess.run(
-        [*RUN, *arguments], env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False,
+        [*RUN, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
         stdin=subprocess.DEVNULL,
     )
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
@@ -92,7 +97,9 @@ def test_a_port_that_something_silent_holds_is_said_within_seconds(
 
     said = refused(*(a.format(silent) for a in arguments))
 
-    assert said.startswith(f"usage-streams: {who} {silent}: says nothing for 10 s, perhaps another program has its port; ")
+    assert said.startswith(
+        f"usage-streams: {who} {silent}: says nothing for 10 s, perhaps another program has its port; "
+    )
     assert time.monotonic() - started < 25
 
 

@@ -197,7 +197,10 @@ def test_evidence_names_the_limit_as_the_file_has_it() -> None:
 
     first = next(evidence(one, "month", UPLIFT))
 
-    assert (str(one.limit), first.split(" = ")[0]) == ("0.225", "0.225")  # 0.0064 x 30.4375 x 1.15 = 0.22402, rounded up
+    assert (str(one.limit), first.split(" = ")[0]) == (
+        "0.225",
+        "0.225",
+    )  # 0.0064 x 30.4375 x 1.15 = 0.22402, rounded up
 
 
 def test_evidence_stands_beside_the_figure() -> None:
