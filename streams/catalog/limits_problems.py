@@ -33,10 +33,7 @@ def limits_problems(catalog: Catalog) -> list[str]:
     for budget in catalog.budgets:
         found += _of_budget(budget, budgets)
     for run in catalog.runs:
-        if not _named(run.each, {}):
-            found.append(f"runs {run.id}: each names the tenant alone, which never ends; name what a run is, run_id")
-        if run.warn_at > 1:
-            found.append(f"runs {run.id}: warn_at is {run.warn_at:f}, which is above every limit; {SHARES}")
+        found += _of_run(run)
     for rule in catalog.rules:
         if rule.kind == "low_usage" and isinstance(rule.period, Rolling):
             found.append(f'rules {rule.id}: period is rolling, low_usage judges whole ones; write kind = "calendar"')
@@ -45,13 +42,23 @@ def limits_problems(catalog: Catalog) -> list[str]:
     for exception in catalog.exceptions:
         if why := exception_misfit(exception, budgets, runs):
             found.append(f"exceptions {exception.id}: {why}")
+    return [*found, *_of_matches(catalog)]
+
+
+def _of_run(run: RunLimits) -> Iterator[str]:
+    if not _named(run.each, {}):
+        yield f"runs {run.id}: each names the tenant alone, which never ends; name what a run is, run_id"
+    if run.warn_at > 1:
+        yield f"runs {run.id}: warn_at is {run.warn_at:f}, which is above every limit; {SHARES}"
+
+
+def _of_matches(catalog: Catalog) -> Iterator[str]:
+    """A slip in an id would match nothing, silently."""
     known = named_rules(catalog)
     for section in ("silences", "maintenance", "routes"):
         for one in getattr(catalog, section):
-            for name in one.match.rules:
-                if name not in known:
-                    found.append(f"{section} {one.id}: match names {name}; {NO_RULE}, {near(name, known)}")
-    return found
+            for name in (n for n in one.match.rules if n not in known):
+                yield f"{section} {one.id}: match names {name}; {NO_RULE}, {near(name, known)}"
 
 
 def named_rules(catalog: Catalog) -> set[str]:

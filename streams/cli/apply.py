@@ -53,7 +53,7 @@ def plan(old: Catalog | None, new: Catalog) -> list[str]:
 
 
 def detailed(old: Catalog | None, new: Catalog) -> list[str]:
-    """The same with what changes, `budgets: team-day limit 10 -> 12`; where that is much, such as at first, the counts alone."""
+    """The same with what changes, `budgets: team-day limit 10 -> 12`; where that is much, such as at first, only counts."""
     lines = []
     for counts in plan(old, new):
         section = counts.partition(":")[0]

@@ -1,4 +1,4 @@
-"""Who agrees to what a verb is about to publish: `--yes`, or the person at the terminal. One place, so that no verb decides alone."""
+"""Who agrees to what a verb is about to publish: `--yes`, or the person at the terminal; and how a verb refuses."""
 
 import sys
 from typing import NoReturn

@@ -76,8 +76,10 @@ class Backlog:
 
 
 async def tail(settings: Settings, kind: str, follow: bool, most: int) -> None:
-    """Print the last of what is there (most 0: all, as it comes), then what comes. Of budgets, which are states, of what is there
-    the newest alone."""
+    """Print the last of what is there, then what comes. Of budgets, which are states, of what is there the newest alone.
+
+    most: so many of what is there; 0 = all, as it comes
+    """
     kafka = KafkaClient(settings.bootstrap)
     backlog: Backlog | None = Backlog(most) if most else None
     try:

@@ -51,7 +51,7 @@ async def ask(function: Callable[P, R], *args: P.args, **named: P.kwargs) -> R:
 
 
 def _answers(url: str) -> None:
-    """WarehouseAway when whoever has the port says nothing: a query may take minutes, so its own limit would notice too late."""
+    """WarehouseAway when whoever has the port says nothing; the limit of a query, which may take minutes, notices too late."""
     there = urlsplit(url)
     if there.scheme in getproxies():  # the client goes that way, and a direct one may not exist
         return
