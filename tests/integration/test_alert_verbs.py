@@ -185,6 +185,14 @@ def test_a_silence_is_made_listed_and_ended(verbs: Verbs) -> None:
     assert "is over" in verbs.run("alerts", "unsilence", "quiet", code=2)
 
 
+def test_a_silence_says_what_it_matches_and_whose(verbs: Verbs) -> None:
+    asked = ("alerts", "silence", "--kind", "low_usage", "--reason", "r", "--for", "1h", "--id", "wide")
+
+    assert verbs.run(*asked).startswith("silence wide: kinds=low_usage of all tenants, until ")
+
+    verbs.run("alerts", "unsilence", "wide")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
