@@ -23,6 +23,8 @@ def duration_ms(value: Any) -> int:
 
 def duration_text(ms: int) -> str:
     """The shortest way to write it, `6h`."""
+    if not ms:
+        return "0s"  # every unit divides it
     return next(f"{ms // size}{unit}" for unit, size in reversed(UNITS.items()) if ms % size == 0)
 
 

@@ -5,6 +5,7 @@ A problem begins with the section and the id of the entry, so that parse.py find
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
@@ -18,6 +19,9 @@ TENANT = "tenant_id"  # is in every scope, named or not
 # What can be counted beside buckets; latencies as percentiles, repeats as the largest of one tool with the same arguments.
 MEASURES = ("retries", "tool_calls", "errors", "throttled", "latency_ms", "time_to_first_token_ms", "repeats")
 OF_TOKENS = {b for b in KNOWN_BUCKETS if b.startswith(SIDES) and b not in NOT_TOKENS}
+MOST_SHARE = Decimal(10)  # of a limit; not in the model, so that what was published before still loads
+SHARES = 'they are shares of it, write "0.8" for 80 %'
+NO_RULE = "no budget, burn rate, run or rule has this id"
 NAMING_ALERTS = ("budgets", "burn_rates", "runs", "rules")  # sections whose ids are those of alerts
 
 
@@ -29,8 +33,7 @@ def limits_problems(catalog: Catalog) -> list[str]:
     for budget in catalog.budgets:
         found += _of_budget(budget, budgets)
     for run in catalog.runs:
-        if not _named(run.each, {}):
-            found.append(f"runs {run.id}: each names the tenant alone, which never ends; name what a run is, run_id")
+        found += _of_run(run)
     for rule in catalog.rules:
         if rule.kind == "low_usage" and isinstance(rule.period, Rolling):
             found.append(f'rules {rule.id}: period is rolling, low_usage judges whole ones; write kind = "calendar"')
@@ -39,14 +42,28 @@ def limits_problems(catalog: Catalog) -> list[str]:
     for exception in catalog.exceptions:
         if why := exception_misfit(exception, budgets, runs):
             found.append(f"exceptions {exception.id}: {why}")
-    known = {x.id for section in NAMING_ALERTS for x in getattr(catalog, section)}
-    for section in ("silences", "maintenance"):
+    return [*found, *_of_matches(catalog)]
+
+
+def _of_run(run: RunLimits) -> Iterator[str]:
+    if not _named(run.each, {}):
+        yield f"runs {run.id}: each names the tenant alone, which never ends; name what a run is, run_id"
+    if run.warn_at > 1:
+        yield f"runs {run.id}: warn_at is {run.warn_at:f}, which is above every limit; {SHARES}"
+
+
+def _of_matches(catalog: Catalog) -> Iterator[str]:
+    """A slip in an id would match nothing, silently."""
+    known = named_rules(catalog)
+    for section in ("silences", "maintenance", "routes"):
         for one in getattr(catalog, section):
-            for name in one.match.rules:
-                if name not in known:
-                    what = "no budget, burn rate, run or rule has this id"
-                    found.append(f"{section} {one.id}: match names {name}; {what}, {_near(name, known)}")
-    return found
+            for name in (n for n in one.match.rules if n not in known):
+                yield f"{section} {one.id}: match names {name}; {NO_RULE}, {near(name, known)}"
+
+
+def named_rules(catalog: Catalog) -> set[str]:
+    """The ids by which alerts are named."""
+    return {x.id for section in NAMING_ALERTS for x in getattr(catalog, section)}
 
 
 def _shared_ids(catalog: Catalog) -> Iterator[str]:
@@ -73,6 +90,8 @@ def _of_budget(budget: Budget, budgets: Mapping[str, Budget]) -> Iterator[str]:
         yield f"{name}: split is by {TENANT}, whose scopes nobody may share; write a budget for each tenant instead"
     if not budget.tenant:
         yield f"{name}: tenant is empty; leave it out for every tenant, or name one"
+    if (most := max(budget.thresholds)) > MOST_SHARE:
+        yield f"{name}: thresholds go up to {most:f}, that is {most * 100:,f} % of the limit; {SHARES}"
     yield from _globs(name, "buckets", budget.buckets, OF_TOKENS)
     yield from _globs(name, "measures", budget.measures, {*KNOWN_BUCKETS, *MEASURES})
     if budget.guard_tokens is not None and budget.unit != "cost":
@@ -81,7 +100,7 @@ def _of_budget(budget: Budget, budgets: Mapping[str, Budget]) -> Iterator[str]:
         return
     parent = budgets.get(budget.parent)
     if parent is None:
-        yield f"{name}: parent {budget.parent} is unknown; {_near(budget.parent, budgets.keys() - {budget.id})}"
+        yield f"{name}: parent {budget.parent} is unknown; {near(budget.parent, budgets.keys() - {budget.id})}"
         return
     way = _way_up(budget, budgets)
     if budget.id in way[1:]:
@@ -128,7 +147,7 @@ def _of_burn_rate(burn_rate: BurnRate, budgets: Mapping[str, Budget]) -> Iterato
     name = f"burn_rates {burn_rate.id}"
     budget = budgets.get(burn_rate.budget)
     if budget is None:
-        yield f"{name}: budget {burn_rate.budget} is unknown; {_near(burn_rate.budget, budgets)}"
+        yield f"{name}: budget {burn_rate.budget} is unknown; {near(burn_rate.budget, budgets)}"
     elif budget.limit is None:
         yield f"{name}: budget {budget.id} has no limit, so no speed is too fast; give it a limit"
     elif isinstance(budget.period, Lifetime):
@@ -146,7 +165,7 @@ def exception_misfit(
     """Why an exception raises the limit of no scope; empty when it fits. It raises the cost of runs, of budgets any unit."""
     budget = budgets.get(exception.budget) or (runs or {}).get(exception.budget)
     if budget is None:
-        return f"budget {exception.budget} is unknown; {_near(exception.budget, {**budgets, **(runs or {})})}"
+        return f"budget {exception.budget} is unknown; {near(exception.budget, {**budgets, **(runs or {})})}"
     split = {budget.split.by} if isinstance(budget, Budget) and budget.split else set()
     if (budget.cost if isinstance(budget, RunLimits) else budget.limit) is None:
         return f"budget {budget.id} has no limit that could be raised; give it one, or leave the exception out"
@@ -170,11 +189,11 @@ def _globs(name: str, key: str, globs: Iterable[str], known: Iterable[str]) -> I
     names = sorted(known)
     for glob in globs:
         if not any(fnmatchcase(one, glob) for one in names):
-            yield f"{name}: {key} names {glob}, which no usage has; {_near(glob, names)}"
+            yield f"{name}: {key} names {glob}, which no usage has; {near(glob, names)}"
 
 
-def _near(word: str, known: Iterable[str]) -> str:
-    """The remedy for a name that nobody knows."""
+def near(word: str, known: Iterable[str]) -> str:
+    """The remedy for a name that nobody knows: the one that is like it, else those that there are."""
     names = sorted(known)
     near = get_close_matches(word, names, 1)
     return (

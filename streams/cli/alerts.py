@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer
 
+from streams.catalog.alerting import Kind
 from streams.cli import silences
 from streams.cli.alerts_explained import explained, show_explained
+from streams.cli.consent import refuse
 from streams.cli.running import find_settings
 from streams.cli.screen import Screen, Table, console, tell
 from streams.cli.watching import (
@@ -22,6 +24,7 @@ from streams.cli.watching import (
     Seen,
     ask,
     asker,
+    check_rules,
     figures,
     look,
     one,
@@ -65,8 +68,8 @@ def notes(record: Mapping[str, Any]) -> str:
 
 
 def show(records: Sequence[Record], screen: Screen) -> None:
-    """A table for people."""
-    table = Table("id", "state", "severity", "rule", "at", "whose", "value", "since, UTC", "owner", "", box=None)
+    """A table for people. An alert says what stood when it changed; what stands now is on usage.budgets."""
+    table = Table("id", "state", "severity", "rule", "at", "whose", "when told", "since, UTC", "owner", "", box=None)
     for r in records:
         colour = COLOURS.get(r["severity"], "") if r["state"] in STATES[:2] else ""
         cells = (
@@ -107,7 +110,12 @@ def list_command(
     """
     _checked(state, STATES, "state")
     _checked(severity, SEVERITIES, "severity")
-    seen = look(find_settings(bootstrap, None, data), alerts=True)
+    _checked(kind, get_args(Kind), "kind")
+    seen = look(find_settings(bootstrap, None, data), alerts=True, catalog=rule is not None)
+    try:
+        check_rules(seen, [rule] if rule else [])
+    except CommandRefused as error:
+        refuse(str(error))
     states = [state] if state else [] if everything else list(STATES[:3])
     records = chosen(seen.records(tenant), states, severity=severity, owner=owner, budget_id=rule, kind=kind)
     if as_json:
@@ -138,8 +146,7 @@ def explain_command(
     try:
         found = explained(seen, one(seen, alert_id, tenant), settings.clickhouse_url, events)
     except CommandRefused as error:
-        tell(f"usage-streams: {error}", err=True)
-        raise typer.Exit(2) from error
+        refuse(str(error))
     if as_json:
         typer.echo(json.dumps(found))
     else:

@@ -1,4 +1,4 @@
-"""`usage-streams annotate`: post a deploy, a prompt version, an incident, so that a spike can be explained (R144)."""
+"""`usage-streams annotate`: post a deploy, a prompt version, an incident, so that a spike can be explained."""
 
 from datetime import UTC
 from pathlib import Path

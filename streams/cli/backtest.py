@@ -12,10 +12,12 @@ import typer
 from rich.progress import Progress
 
 from streams.catalog.durations import duration_ms
+from streams.catalog.limits_problems import named_rules, near
 from streams.catalog.models import Catalog
 from streams.cli.apply import read_folder
 from streams.cli.backtest_tables import as_json, show, show_both
 from streams.cli.commitments import published
+from streams.cli.consent import refuse
 from streams.cli.moments import moment, now
 from streams.cli.running import find_settings
 from streams.cli.screen import console, tell
@@ -43,6 +45,9 @@ def versions(settings: Settings, rule: str, folder: Path | None, compare: str | 
     found = [Version(f"{rule} of {folder or 'what is published'}", catalog, rule)]
     if compare is not None:
         is_folder = Path(compare).is_dir()
+        if not is_folder and compare not in (known := named_rules(catalog)):
+            what = "is no folder here and no rule has this id; give a folder with a changed copy of the catalog, or a rule's id"
+            refuse(f"--compare {compare}: {what}: {near(compare, known)}")
         other = read_folder(Path(compare)) if is_folder else catalog
         found.append(Version(f"{rule} of {compare}" if is_folder else compare, other, rule if is_folder else compare))
     return found
@@ -82,7 +87,9 @@ def register(app: typer.Typer) -> None:
         start: str | None = typer.Option(None, "--from", help="First day or instant, instead of --days."),
         end: str | None = typer.Option(None, "--to", help="The day or instant after the last; now if left out."),
         source: str = typer.Option("clickhouse", help="clickhouse, or topic: the ledger, as the live watch got it."),
-        compare: str | None = typer.Option(None, help="Folder with another version, or the id of another rule."),
+        compare: str | None = typer.Option(
+            None, help="Folder with a changed copy of the catalog, or the id of another rule."
+        ),
         step: str | None = typer.Option(None, help="How often windows are looked at, such as 10s; 1m to 5m by itself."),
         machine: bool = typer.Option(False, "--json", help="One JSON object."),
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
@@ -113,8 +120,7 @@ def register(app: typer.Typer) -> None:
         try:
             tests = [Backtest(one.catalog, one.rule, *bounds, step_ms) for one in chosen]
         except NoRule as error:
-            tell(f"usage-streams: {error}", err=True)
-            raise typer.Exit(2) from error
+            refuse(str(error))
         reports = run(settings, tests, source)
         names = [one.name for one in chosen]
         if machine:

@@ -105,7 +105,7 @@ def propose_command(
         else ""
     )
     since = today - timedelta(days=HISTORY_DAYS)
-    idle = ended.under_used(ended_periods(client, catalog, since, today, ())) if catalog else []
+    idle = ended.under_used(ended_periods(client, catalog, since, today, tenants=tenant)) if catalog else []
     if not machine:
         show(found, asked, idle, unknown)
     _tell(as_json(found, asked, idle) if machine else None, toml, out)
@@ -133,7 +133,9 @@ def _tell(seen: dict[str, Any] | None, toml: str, out: Path | None) -> None:
     if out is not None and toml:
         out.write_text(toml)
         if seen is None:
-            tell(f"wrote {out}; move it into your catalog folder, then `usage-streams apply FOLDER` shows the plan")
+            tell(
+                f"wrote {out}; move it into your catalog folder, then `usage-streams apply FOLDER --dry-run` shows the plan"
+            )
 
 
 def _refuse(is_ready: bool, there: str, wanted: str, is_some: bool) -> None:

@@ -23,6 +23,7 @@ from streams.catalog.update import updated
 from streams.catalog.validate import CatalogError
 from streams.cli import history
 from streams.cli.apply import based, publish, read_folder
+from streams.cli.consent import must_ask, refuse
 from streams.cli.moments import moment, now
 from streams.cli.packages import litellm_list, newer_base
 from streams.cli.running import find_settings
@@ -142,7 +143,7 @@ def update_command(
         "installed", "--from", help="A catalog as JSON, a genai-prices wheel, or pypi for the newest one."
     ),
     dry_run: bool = typer.Option(False, help="Show what would change, publish nothing."),
-    yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
+    yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask; needed where no terminal is."),
     as_json: bool = typer.Option(False, "--json", help="The changes as one JSON object; publishes with --yes only."),
     bootstrap: str | None = BOOTSTRAP,
     data: Path | None = DATA,
@@ -166,14 +167,12 @@ def update_command(
         seen["changes"] = changes(old, new, at)
         return described(at, old, new)
 
-    confirm = not yes and sys.stdin.isatty()
+    looks = dry_run or (as_json and not yes)
+    confirm = must_ask("catalog update", yes or looks)
     try:
-        lines, sequence = asyncio.run(
-            publish(settings, compose, dry_run or (as_json and not yes), confirm and not as_json, describe)
-        )
+        lines, sequence = asyncio.run(publish(settings, compose, looks, confirm, describe))
     except PublishConflict as error:
-        tell(f"usage-streams: {error}", err=True)
-        raise typer.Exit(1) from error
+        refuse(str(error), 1)
     if as_json:
         rows = [c._asdict() | {"kind": c.kind, "relative": c.relative} for c in seen.get("changes", [])]
         typer.echo(json.dumps({"changes": rows, "version": sequence}, default=_plain))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -77,6 +78,7 @@ async def ask_topic(bootstrap: str | None, data: Path | None, params: Params) ->
 
     settings = find_settings(bootstrap, None, data)
     logs.configure("warning")
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that no broker answers is said once, in our words
     try:
         question = question_of(asked_in(urlencode(params).encode()), LOOPBACK)
         await answers(settings.bootstrap)
@@ -95,8 +97,8 @@ def show(found: Mapping[str, Any]) -> None:
     unit = (first.get("currency") if found["unit"] == "cost" else None) or found["unit"]
     left = "" if found["allowed"] is None else f"; {found['allowed']} {unit} may be spent"
     left = "; nothing may be spent" if found["allowed"] == "0" else left
-    text = f"{found['text']}{left}{' (degraded)' if found['degraded'] else ''}"
-    screen.print(marked(found["verdict"], colour), text)
+    said = found["text"].removesuffix(".") if left else found["text"]
+    screen.print(marked(found["verdict"], colour), f"{said}{left}{' (degraded)' if found['degraded'] else ''}")
     if not found["scopes"]:
         return
     table = Table("scope", "verdict", "used", "limit", "left", "percent", "as of", "old by", box=None)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streams.cli.screen import Table, console
+from streams.cli.watching import complete
 from streams.kafka import topics
 from streams.kafka.client import KafkaClient
 from streams.notify.book import Book
@@ -35,11 +36,15 @@ def latest(records: Sequence[Delivery]) -> list[Delivery]:
 
 
 def wanted(found: Sequence[Delivery], asked: str, failed: bool, endpoint: str) -> list[Delivery]:
-    """Of deliveries those that are asked for: by (the beginning of) an id, by endpoint, what failed."""
+    """Of deliveries those that are asked for: by the id of an alert or delivery, or its beginning; by endpoint; what failed.
+
+    CommandRefused when several ids begin so: who owes again must not meet what they did not mean.
+    """
+    name = complete(asked, (n for d in found for n in (d.delivery_id, d.alert_id)), "delivery") if asked else None
     return [
         d
         for d in found
-        if (not asked or d.delivery_id.startswith(asked) or d.alert_id == asked)
+        if (not asked or name in (d.delivery_id, d.alert_id))
         and (not endpoint or d.endpoint == endpoint)
         and (not failed or d.status in FAILED)
     ]

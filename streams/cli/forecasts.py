@@ -38,8 +38,10 @@ def catalog_of(settings: Settings) -> tuple[Catalog | None, str]:
         return None, str(error)
 
 
-def ended_periods(client: Client, catalog: Catalog, first: date, today: date, ids: Sequence[str]) -> list[ended.Ended]:
-    """Of every budget that days of usage can tell about; one query for each zone and set of dimensions."""
+def ended_periods(
+    client: Client, catalog: Catalog, first: date, today: date, ids: Sequence[str] = (), tenants: Sequence[str] = ()
+) -> list[ended.Ended]:
+    """Of every budget that days of usage can tell about; one query for each zone and set of dimensions. No tenants: all."""
     found, rows = list[ended.Ended](), dict[tuple[str, tuple[str, ...]], list[dict[str, Any]]]()
     end = int(now().timestamp() * 1000)
     for budget in catalog.budgets:
@@ -48,9 +50,9 @@ def ended_periods(client: Client, catalog: Catalog, first: date, today: date, id
         key = budget.period.zone, tuple(ended.dimensions(budget))
         if key not in rows:
             since = first - timedelta(days=baseline.MOST_DAYS)
-            rows[key] = baseline.read_days(client, key[1], since, today + timedelta(days=1), key[0])
+            rows[key] = baseline.read_days(client, key[1], since, today + timedelta(days=1), key[0], tenants)
         found += ended.ended(budget, rows[key], first, end)
-    return found
+    return [one for one in found if not tenants or one.tenant in tenants]
 
 
 def one_of(given: str, known: Sequence[str], what: str) -> str:

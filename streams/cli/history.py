@@ -1,4 +1,4 @@
-"""`usage-streams catalog log`: who published which version, when, why, what it changed. The topic is the audit log (R196)."""
+"""`usage-streams catalog log`: who published which version, when, why, what it changed. The topic is the audit log."""
 
 import asyncio
 import json

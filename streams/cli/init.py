@@ -23,7 +23,7 @@ NEXT = """\
 catalog in {folder}: tenants, prices, budgets, rules; every file says what it is for
 next:
   usage-streams up --detach                           # Kafka, ClickHouse and the worker, here
-  usage-streams apply {folder}
+  usage-streams apply {folder} --yes                  # --dry-run shows what it would publish
   usage-streams emit {folder}/first-event.jsonl
   usage-streams price {folder}/first-event.jsonl --catalog {folder}"""
 

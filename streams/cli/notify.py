@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,9 +12,12 @@ import typer
 
 from streams.catalog.models import Catalog
 from streams.catalog.routes import Endpoint
+from streams.cli.consent import refuse
 from streams.cli.deliveries import again, history, latest, row_of, show, wanted
 from streams.cli.running import find_settings, user
 from streams.cli.screen import tell
+from streams.cli.watching import complete, no_alert
+from streams.jobs.commands import CommandRefused
 from streams.kafka import topics
 from streams.kafka.catalog_log import CatalogLog
 from streams.kafka.client import KafkaClient
@@ -81,23 +85,29 @@ def endpoint_in(catalog: Catalog, name: str) -> Endpoint:
     return known[name]
 
 
-async def find_alert(kafka: KafkaClient, alert_id: str) -> tuple[dict[str, Any], tuple[int, int]]:
-    """The newest revision of an alert, and where it stands."""
-    best: tuple[dict[str, Any], tuple[int, int]] | None = None
+def unset(endpoint: Endpoint) -> str:
+    """What is said when a variable that it needs is not set here: a test is sent by this process, alerts by the stage."""
+    names = [r for r in (endpoint.url, *endpoint.secrets) if r.startswith("env:") and not os.environ.get(r[4:])]
+    here = "is not set in this shell, which sends the test; set it here, and before `usage-streams up` for the stage notify"
+    return f"{names[0]}: {here}" if names else ""
+
+
+async def find_alert(kafka: KafkaClient, prefix: str) -> tuple[dict[str, Any], tuple[int, int]]:
+    """The newest revision of the alert whose id begins so, and where it stands. CommandRefused when none does, or several."""
+    best = dict[str, tuple[dict[str, Any], tuple[int, int]]]()
     for p in await kafka.partitions(topics.ALERTS):
         log = kafka.log(topics.ALERTS, p)
         begin, end = await log.bounds()
         async for message in log.read(begin, end):
-            if alert_id.encode() not in (message.value or b""):
+            if prefix.encode() not in (message.value or b""):
                 continue
             record = json.loads(message.value or b"{}")
-            if record.get("alert_id") == alert_id and (best is None or record["revision"] >= best[0]["revision"]):
-                best = record, (p, message.offset)
-    if best is None:
-        raise typer.BadParameter(
-            f"alert {alert_id}: is not on usage.alerts; `usage-streams tail alerts` shows those there are"
-        )
-    return best
+            name = str(record.get("alert_id", ""))
+            if name.startswith(prefix) and (name not in best or record["revision"] >= best[name][0]["revision"]):
+                best[name] = record, (p, message.offset)
+    if (found := complete(prefix, best)) is None:
+        raise CommandRefused(no_alert(prefix))
+    return best[found]
 
 
 def with_kafka(settings: Settings, work: Callable[[KafkaClient], Awaitable[T]]) -> T:
@@ -111,7 +121,10 @@ def with_kafka(settings: Settings, work: Callable[[KafkaClient], Awaitable[T]]) 
         finally:
             await kafka.close()
 
-    return asyncio.run(inner())
+    try:
+        return asyncio.run(inner())
+    except CommandRefused as error:
+        refuse(str(error))
 
 
 def register(app: typer.Typer) -> None:
@@ -146,13 +159,22 @@ def _register_looks(notify: typer.Typer) -> None:
         bootstrap: str | None = BOOTSTRAP,
     ) -> None:
         """Send a marked test alert from here and print the answer; exit 1 when it is not taken.
-        Example: [bold]usage-streams notify test on-call[/bold]"""
+        Example: [bold]usage-streams notify test bus[/bold]"""
         from streams.agents.notify import now_ms, sending
 
         settings, at = find_settings(bootstrap, None, data), now_ms()
 
         async def work(kafka: KafkaClient) -> dict[str, Any]:
             one = endpoint_in(await published(kafka), endpoint)
+            if missing := unset(one):
+                return {
+                    "endpoint": one.id,
+                    "kind": one.kind,
+                    "taken": False,
+                    "code": None,
+                    "error": missing,
+                    "reference": None,
+                }
             ports = sending(settings, kafka)
             record = example(one.id, at)
             answer = await send(one, [letter_of(record, one, at)], ports, at)
@@ -175,13 +197,13 @@ def _register_looks(notify: typer.Typer) -> None:
 
     @notify.command("preview")
     def preview(
-        alert_id: str = typer.Argument(help="Of an alert on usage.alerts; `example` shows one that is made up."),
+        alert_id: str = typer.Argument(help="Of an alert, or its beginning; `example` shows one that is made up."),
         endpoint: str = typer.Option(..., help="For which endpoint."),
         data: Path | None = DATA,
         bootstrap: str | None = BOOTSTRAP,
     ) -> None:
         """Print what an endpoint would get for an alert, without secrets; send nothing.
-        Example: [bold]usage-streams notify preview example --endpoint on-call[/bold]"""
+        Example: [bold]usage-streams notify preview example --endpoint bus[/bold]"""
         from streams.agents.notify import now_ms
 
         settings, at = find_settings(bootstrap, None, data), now_ms()
@@ -200,7 +222,7 @@ def _register_looks(notify: typer.Typer) -> None:
 def _register_deliveries(notify: typer.Typer) -> None:
     @notify.command("deliveries")
     def deliveries(
-        asked: str = typer.Argument("", help="An alert, or the beginning of a delivery's id; none = all."),
+        asked: str = typer.Argument("", help="Id of an alert or a delivery, or its beginning; none = all."),
         failed: bool = typer.Option(False, help="Those whose last attempt failed, or that were given up."),
         endpoint: str = typer.Option("", help="To one endpoint."),
         most: int = typer.Option(50, min=1, help="So many, the newest first."),
@@ -209,19 +231,21 @@ def _register_deliveries(notify: typer.Typer) -> None:
         bootstrap: str | None = BOOTSTRAP,
     ) -> None:
         """What was delivered where, and what failed and why. Example: [bold]usage-streams notify deliveries --failed[/bold]"""
-        found = wanted(latest(with_kafka(find_settings(bootstrap, None, data), history)), asked, failed, endpoint)[
-            :most
-        ]
+
+        async def work(kafka: KafkaClient) -> list[Delivery]:
+            return wanted(latest(await history(kafka)), asked, failed, endpoint)[:most]
+
+        found = with_kafka(find_settings(bootstrap, None, data), work)
         if as_json:
             typer.echo(json.dumps([row_of(one) for one in found]))
         elif found:
             show(found)
         else:
-            tell("no deliveries")
+            tell(f"no deliveries of {asked}" if asked else "no deliveries")
 
     @notify.command("redeliver")
     def redeliver(
-        asked: str = typer.Argument("", help="An alert, or the beginning of a delivery's id."),
+        asked: str = typer.Argument("", help="Id of an alert or a delivery, or its beginning."),
         failed: bool = typer.Option(False, help="Everything whose last attempt failed, or that was given up."),
         endpoint: str = typer.Option("", help="Everything that one endpoint was owed and did not get."),
         yes: bool = typer.Option(False, "--yes", "-y", help="Do it; without it only what would be done is shown."),
@@ -246,6 +270,10 @@ def _register_deliveries(notify: typer.Typer) -> None:
             return chosen
 
         found = with_kafka(find_settings(bootstrap, None, data), work)
+        if asked and not found:
+            refuse(
+                f"delivery {asked}: there is none of that id or alert; `usage-streams notify deliveries` shows them", 1
+            )
         if as_json:
             typer.echo(json.dumps({"redelivered": yes, "deliveries": [row_of(one) for one in found]}))
             return

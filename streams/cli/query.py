@@ -10,10 +10,11 @@ from typing import Any
 import typer
 from rich.measure import Measurement
 
+from streams.cli.moments import DAY
 from streams.cli.running import find_settings
 from streams.cli.screen import Screen, Table, console, tell
 from streams.warehouse.client import connect
-from streams.warehouse.queries import UnknownQuery, names, parameters_in, question_of, run_query, sql_of
+from streams.warehouse.queries import UnknownQuery, names, optional_in, parameters_in, question_of, run_query, sql_of
 
 
 def plain(value: Any) -> Any:
@@ -41,12 +42,29 @@ def parameters_of(pairs: Sequence[str]) -> dict[str, str]:
 def checked(given: Mapping[str, str], sql: str) -> dict[str, str | list[str]]:
     """Values as the query takes them. Every parameter is there and none is a slip, which would answer another question."""
     wanted = parameters_in(sql)
+    given = {**dict.fromkeys(optional_in(sql), ""), **given}
     if unknown := sorted({*given} - {*wanted, "start", "end"}):
         raise typer.BadParameter(f"parameter {unknown[0]}: the query has none of that name; take {', '.join(wanted)}")
     if missing := [f"--param {name}=" for name in wanted if name not in given]:
         raise typer.BadParameter(f"parameters are missing; add {' '.join(missing)}")
     lists = {name for name, kind in wanted.items() if kind.startswith("Array")}
+    given |= {name: _typed(name, given[name], kind) for name, kind in wanted.items()}
     return {name: [v for v in value.split(",") if v] if name in lists else value for name, value in given.items()}
+
+
+def _typed(name: str, value: str, kind: str) -> str:
+    """A value as the server reads it; what is none of its kind would come back as an exception of many lines."""
+    if kind.startswith("UInt") and not value.isdecimal():
+        raise typer.BadParameter(f"{name} {value}: is no number; write it as {name}=60")
+    if not kind.startswith("DateTime"):
+        return value
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{name} {value}: is no time; write {DAY}, '{DAY} 12:00:00' (in UTC) or {DAY}T12:00:00+01:00"
+        ) from error
+    return f"{found.astimezone(UTC) if found.tzinfo else found:%Y-%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def shown(value: Any) -> str:
@@ -89,7 +107,8 @@ def register(app: typer.Typer) -> None:
         param: list[str] = typer.Option(
             [], help="name=value; start and end default to the last 30 days, a list is a,b."
         ),
-        as_json: bool = typer.Option(False, "--json", help="A JSON list of rows."),
+        as_json: bool = typer.Option(False, "--json", help="A JSON list of rows, all of them."),
+        most: int = typer.Option(200, min=0, help="So many rows for people, the first ones; 0 for all."),
         show_sql: bool = typer.Option(False, "--sql", help="Print the SQL instead."),
         data: Path | None = typer.Option(None, help="Folder of the stack."),
         clickhouse_url: str | None = typer.Option(None, help="ClickHouse over HTTP."),
@@ -112,4 +131,6 @@ def register(app: typer.Typer) -> None:
         if as_json:
             typer.echo(json.dumps(rows, default=plain))
             return
-        show(rows, console())
+        show(rows[: most or None], console())
+        if 0 < most < len(rows):
+            tell(f"usage-streams: {len(rows) - most:,} more rows are left out; --most 0 or --json gives all", err=True)

@@ -57,6 +57,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "state": report.state,
         "catalog": report.catalog_sequence,
         "left": report.left,
+        **({} if report.chosen is None else {"chosen": report.chosen}),
         **{name: int(frame[name].sum()) for name in COUNTS},
         "totals": [{"currency": c, **{n: text(v) for n, v in sums.items()}} for c, sums in totals_of(frame).items()],
         "rows": rows,
@@ -101,7 +102,11 @@ def show(report: Report) -> None:
             f"{report.left:,} events were rated with an older catalog after the run began; run it again under a new id"
         )
     if report.state == "planned" and not frame.height:
-        screen.print("what is chosen costs what it did, or nothing is chosen: names are compared as events give them")
+        screen.print(
+            f"{report.chosen:,} events are chosen, and none changes"
+            if report.chosen
+            else "0 events are chosen; names are compared as events give them, days are of event time in UTC"
+        )
     if report.state == "planned" and frame.height:
         screen.print(f"nothing is changed yet; add --apply --run-id {report.run_id} --reason TEXT")
 

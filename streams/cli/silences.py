@@ -19,6 +19,7 @@ from streams.cli.watching import (
     Seen,
     ask,
     asker,
+    check_rules,
     look,
     one,
     pairs,
@@ -62,6 +63,7 @@ def silence_command(
         raise typer.BadParameter("say how long: either --for 2h or --until 2026-12-01T12:00:00Z")
 
     def command(seen: Seen) -> StartSilence:
+        check_rules(seen, rule)
         match: dict[str, Any] = {"rules": rule, "kinds": kind, "severities": severity, "owners": owner, "where": wanted}
         match |= {"tenant": tenant or "*"}
         if alert is not None:
@@ -72,10 +74,12 @@ def silence_command(
         fields = {"match": match, "reason": reason, "starts": starts, "ends": ends, "id": name}
         return job.start_silence(who, fields, seen.commands.state, seen.catalog)
 
-    asked = ask(find_settings(bootstrap, None, data), command, alerts=alert is not None, catalog=True)
+    asked = ask(find_settings(bootstrap, None, data), command, alerts=bool(alert or rule), catalog=True)
     held = asked.silence  # type: ignore[union-attr]
     until_when = f"{held.ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    say(asked, f"silence {held.id}: until {until_when}; `usage-streams alerts unsilence {held.id}` ends it", as_json)
+    whose = "all tenants" if held.match.tenant == "*" else f"tenant {held.match.tenant}"
+    what = f"{_said(held.match)} of {whose}, until {until_when}"
+    say(asked, f"silence {held.id}: {what}; `usage-streams alerts unsilence {held.id}` ends it", as_json)
 
 
 def _after(starts: str | None, lasts: str, now: datetime) -> datetime:
@@ -130,6 +134,12 @@ def silence_rows(seen: Seen, now: datetime, tenant: str | None) -> list[dict[str
     return [r for r in rows if tenant in (None, r["tenant_id"]) or r["tenant_id"] == "*"]
 
 
+def _said(match: Any) -> str:
+    """Which alerts, but for the tenant."""
+    parts = [f"{k}={','.join(v)}" for k in ("rules", "kinds", "severities", "owners") if (v := getattr(match, k))]
+    return " ".join([*parts, *(f"{k}={v}" for k, v in match.where.items())]) or "everything"
+
+
 def _silence_row(
     name: str,
     source: str,
@@ -141,14 +151,12 @@ def _silence_row(
     tenant: str,
     match: Any,
 ) -> dict[str, Any]:
-    parts = [f"{k}={','.join(v)}" for k in ("rules", "kinds", "severities", "owners") if (v := getattr(match, k))]
-    parts += [f"{k}={v}" for k, v in match.where.items()]
     return {
         "id": name,
         "state": stage,
         "source": source,
         "tenant_id": tenant,
-        "match": " ".join(parts) or "everything",
+        "match": _said(match),
         "starts": None if starts is None else f"{starts.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "ends": None if ends is None else f"{ends.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "reason": reason,

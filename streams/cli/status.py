@@ -2,17 +2,19 @@
 
 import asyncio
 import json
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
 import typer
 import urllib3
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from rich.text import Text
 
-from streams.cli.running import STACK, find_api, find_settings
+from streams.cli.running import STACK, find_api, find_settings, stack_of
 from streams.cli.screen import Screen, Table, console, marked
 from streams.jobs.conservation import accounts, conservation
 from streams.kafka import topics
@@ -24,6 +26,7 @@ from streams.warehouse.client import connect
 from streams.warehouse.marks import count_stored, stored_marks
 
 MIB = "MiB"
+STARTING_SECONDS = 60
 
 
 def stored_rows(settings: Settings) -> tuple[dict[int, int], int | None, str]:
@@ -47,6 +50,14 @@ def memory_of(folder: Path) -> dict[str, int]:
     return memory(pids)
 
 
+def up_seconds(folder: Path) -> float:
+    """How long the local stack of the folder has been up; endless when none is."""
+    try:
+        return time.time() - psutil.Process(int(stack_of(folder)["pids"]["up"])).create_time()
+    except (psutil.Error, KeyError, ValueError):
+        return math.inf
+
+
 def api_state(folder: Path) -> dict[str, Any]:
     """Where the API is and why it is not ready, if it is not; empty when the stack has none."""
     url = find_api(folder)
@@ -54,9 +65,11 @@ def api_state(folder: Path) -> dict[str, Any]:
         return {}
     try:
         said = urllib3.request("GET", f"{url}/readyz", timeout=2.0, retries=False).json()
-        return {"url": url, "ready": said["ready"], "reasons": said["reasons"]}
+        starts = not said["ready"] and up_seconds(folder) < STARTING_SECONDS
+        return {"url": url, "ready": said["ready"], "reasons": said["reasons"], "starting": starts}
     except (urllib3.exceptions.HTTPError, ValueError, KeyError) as error:
-        return {"url": url, "ready": False, "reasons": [f"does not answer ({type(error).__name__})"]}
+        why = f"does not answer ({type(error).__name__})"
+        return {"url": url, "ready": False, "reasons": [why], "starting": up_seconds(folder) < STARTING_SECONDS}
 
 
 async def look(settings: Settings) -> dict[str, Any]:
@@ -85,6 +98,12 @@ async def look(settings: Settings) -> dict[str, Any]:
     }
 
 
+def standing(api: dict[str, Any]) -> str:
+    """Whether the API is ready. At a start it knows what was when the stack went down, until its stages report again."""
+    reasons = "; ".join(api["reasons"])
+    return "ready" if api["ready"] else f"is starting: {reasons}" if api["starting"] else f"not ready: {reasons}"
+
+
 def show(found: dict[str, Any], console: Screen) -> None:
     """The same for people."""
     c = found["conservation"]
@@ -106,7 +125,7 @@ def show(found: dict[str, Any], console: Screen) -> None:
             style="yellow",
         )
     if api := found["api"]:
-        console.print(f"api {api['url']} " + ("ready" if api["ready"] else f"not ready: {'; '.join(api['reasons'])}"))
+        console.print(f"api {api['url']} {standing(api)}")
     if found["memory_mib"]:
         console.print("memory " + ", ".join(f"{k} {v:,} {MIB}" for k, v in found["memory_mib"].items()))
 

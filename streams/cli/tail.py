@@ -1,6 +1,7 @@
 """`usage-streams tail TOPIC`: watch alerts, budgets, dead letters, the ledger, runs of corrections or commands go by."""
 
 import asyncio
+import heapq
 import json
 import sys
 from collections.abc import Sequence
@@ -58,24 +59,63 @@ def _write(line: str) -> None:
     (tell if sys.stdout.isatty() else typer.echo)(line)
 
 
-async def tail(settings: Settings, kind: str, follow: bool) -> None:
-    """Print what is there, then what comes. Of budgets, which are states, of what is there the newest alone."""
+class Backlog:
+    """Of what was there before, the last `most` lines in the order of the broker's clock, and how many were left out."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.seen = most, 0
+        self._kept = list[
+            tuple[int, int, str]
+        ]()  # a heap: the oldest first, in the order of arrival where they are as old
+
+    def add(self, at: int, line: str) -> None:
+        """at: when the broker took it."""
+        self.seen += 1
+        keep = heapq.heappush if len(self._kept) < self.most else heapq.heappushpop
+        keep(self._kept, (at, self.seen, line))
+
+    def lines(self) -> list[str]:
+        return [line for _, _, line in sorted(self._kept)]
+
+    @property
+    def left_out(self) -> int:
+        return self.seen - len(self._kept)
+
+
+async def tail(settings: Settings, kind: str, follow: bool, most: int) -> None:
+    """Print the last of what is there, then what comes. Of budgets, which are states, of what is there the newest alone.
+
+    most: so many of what is there; 0 = all, as it comes
+    """
     kafka = KafkaClient(settings.bootstrap)
+    backlog: Backlog | None = Backlog(most) if most else None
     try:
         at = dict.fromkeys(await kafka.partitions(KINDS[kind]), 0)
         while True:
             for partition in at:
                 log = kafka.log(KINDS[kind], partition)
                 begin, end = await log.bounds()
-                messages = log.read(max(begin, at[partition]), end)
+                found = (
+                    (m.timestamp, line_of(kind, partition, m))
+                    async for m in log.read(max(begin, at[partition]), end)
+                    if not is_beat(m.key)
+                )
                 if kind == "budgets" and not at[partition]:
-                    for line in newest([line_of(kind, partition, m) async for m in messages if not is_beat(m.key)]):
-                        _write(line)
+                    times = {line: taken async for taken, line in found}
+                    for line in newest([*times]):
+                        backlog.add(times[line], line) if backlog else _write(line)
                 else:
-                    async for message in messages:
-                        if not is_beat(message.key):
-                            _write(line_of(kind, partition, message))
+                    async for taken, line in found:
+                        backlog.add(taken, line) if backlog else _write(line)
                 at[partition] = end
+            if backlog:
+                for line in backlog.lines():
+                    _write(line)
+                if backlog.left_out:
+                    tell(
+                        f"usage-streams: {backlog.left_out:,} older records are left out; --most 0 prints all", err=True
+                    )
+                backlog = None  # what comes from here on is printed as it comes
             if not follow:
                 return
             await asyncio.sleep(PAUSE_SECONDS)
@@ -92,6 +132,7 @@ def register(app: typer.Typer) -> None:
             "alerts", help=f"One of {', '.join(KINDS)}; of budgets the newest state of each scope."
         ),
         follow: bool = typer.Option(True, help="Go on until Ctrl-C."),
+        most: int = typer.Option(200, min=0, help="So many of those that are there, the newest; 0 for all."),
         data: Path | None = typer.Option(None, help="Folder of the stack."),
         bootstrap: str | None = typer.Option(None, help="Kafka, host:port."),
     ) -> None:
@@ -99,6 +140,6 @@ def register(app: typer.Typer) -> None:
         if kind not in KINDS:
             raise typer.BadParameter(f"{kind}: choose from {', '.join(KINDS)}")
         try:
-            asyncio.run(tail(find_settings(bootstrap, None, data), kind, follow))
+            asyncio.run(tail(find_settings(bootstrap, None, data), kind, follow, most))
         except KeyboardInterrupt:
             return

@@ -37,7 +37,7 @@ def run_stack(folder: Path, stages: Sequence[str], with_api: bool = False) -> in
     """Hold the folder, run until SIGINT or SIGTERM. Exit code."""
     from streams.embedded.jars import JarsUnusable
     from streams.embedded.java import NoJava
-    from streams.embedded.ports import free_port
+    from streams.embedded.ports import port_for
     from streams.embedded.process import ChildDied
     from streams.embedded.stack import Held, Stack, hold
     from streams.warehouse.migrate import MigrationError
@@ -63,7 +63,7 @@ def run_stack(folder: Path, stages: Sequence[str], with_api: bool = False) -> in
     makers: dict[str, Maker] = {stage: partial(make, stage) for stage in stages}
     addresses = dict[str, str]()
     if with_api:
-        port = free_port(load_settings().api_port)
+        port = port_for("the api", load_settings().api_port, partial(typer.echo, err=True))
         makers["api"] = partial(make_api, port)
         addresses["api_url"] = f"http://127.0.0.1:{port}"
     try:
@@ -119,7 +119,7 @@ def bring_up(folder: Path, stages: Sequence[str] = STAGES, with_api: bool | None
     while not (folder / STACK).is_file():
         lines = path.read_text().splitlines()
         for line in lines[shown:]:
-            if line.startswith("downloading"):
+            if line.startswith(("downloading", "port ")):
                 tell(line, err=True)
         shown = len(lines)
         if process.poll() is not None or time.monotonic() > until:

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import typer
 
+from streams.catalog.limits_problems import NO_RULE, named_rules, near
 from streams.catalog.models import Catalog
 from streams.cli.running import user
 from streams.cli.screen import tell
@@ -132,14 +133,33 @@ def ask(settings: Settings, command_of: Callable[[Seen], AnyCommand], **what: bo
         raise typer.Exit(2) from error
 
 
+def check_rules(seen: Seen, names: Sequence[str]) -> None:
+    """A slip in an id would match nothing, silently; ids that only alerts know, since the rule is gone, are none."""
+    known = named_rules(seen.catalog) | {str(r["budget_id"]) for r in seen.alerts.all()}
+    for name in names:
+        if name not in known:
+            raise CommandRefused(f"rule {name}: {NO_RULE}; {near(name, known)}")
+
+
+def complete(prefix: str, known: Iterable[str], what: str = "alert") -> str | None:
+    """The one id that is this or begins so; None when none does. CommandRefused when several do."""
+    found = sorted({name for name in known if prefix and name.startswith(prefix)})
+    if len(found) > 1 and prefix not in found:
+        raise CommandRefused(f"{what} {prefix}: {len(found)} begin so; write more of its id, {found[0]} is one")
+    return prefix if prefix in found else found[0] if found else None
+
+
+def no_alert(prefix: str) -> str:
+    """What is said where an alert is not found."""
+    return f"alert {prefix}: there is none; `usage-streams alerts list --all` shows every one"
+
+
 def one(seen: Seen, prefix: str, tenant: str | None) -> str:
     """The alert whose id begins so. CommandRefused when there is none, or several."""
-    found = [n for n in seen.alerts.named(prefix) if tenant in (None, seen.alerts.newest(n)["tenant_id"])]
-    if not found or not prefix:
-        raise CommandRefused(f"alert {prefix}: there is none; `usage-streams alerts list --all` shows every one")
-    if len(found) > 1:
-        raise CommandRefused(f"alert {prefix}: {len(found)} begin so; write more of its id, {found[0]} is one")
-    return found[0]
+    known = (n for n in seen.alerts.named(prefix) if tenant in (None, seen.alerts.newest(n)["tenant_id"]))
+    if (found := complete(prefix, known)) is None:
+        raise CommandRefused(no_alert(prefix))
+    return found
 
 
 def asker(by: str, tenant: str | None) -> Asker:
@@ -149,7 +169,7 @@ def asker(by: str, tenant: str | None) -> Asker:
 
 def say(command: AnyCommand, text: str, machine: bool) -> None:
     """What was asked for."""
-    typer.echo(json.dumps(plain(command)) if machine else text)
+    typer.echo(json.dumps(plain(command))) if machine else tell(text)
 
 
 def pairs(given: Sequence[str]) -> dict[str, str]:

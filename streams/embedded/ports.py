@@ -1,6 +1,7 @@
 """Free ports on loopback."""
 
 import socket
+from collections.abc import Callable
 
 
 def free_port(wanted: int) -> int:
@@ -14,6 +15,14 @@ def free_port(wanted: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise OSError("no free port on loopback")
+
+
+def port_for(what: str, wanted: int, say: Callable[[str], None]) -> int:
+    """A free port; says so when it is not the wanted one, which whoever has it would otherwise be taken for."""
+    port = free_port(wanted)
+    if wanted not in (0, port):
+        say(f"port {wanted} is taken by another program: {what} is on {port}")
+    return port
 
 
 def listens(port: int) -> bool:

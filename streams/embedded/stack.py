@@ -16,7 +16,7 @@ import psutil
 
 from streams.embedded.broker import Broker
 from streams.embedded.jars import Say
-from streams.embedded.ports import free_port, listens
+from streams.embedded.ports import free_port, listens, port_for
 from streams.embedded.process import Child, ChildDied
 
 STACK = "stack.json"
@@ -82,8 +82,8 @@ class Stack:
 
     def start(self) -> None:
         """Everything up, or ChildDied with the last lines of whoever did not make it."""
-        broker = Broker(self.folder / "kafka", free_port(9092), free_port(9093), self._say)
-        port = free_port(8123)
+        broker = Broker(self.folder / "kafka", port_for("kafka", 9092, self._say), free_port(9093), self._say)
+        port = port_for("clickhouse", 8123, self._say)
         engine = Child(
             "clickhouse",
             [sys.executable, "-m", "streams.embedded.gateway", str(self.folder / "clickhouse"), str(port)],

@@ -1,4 +1,4 @@
-"""Budgets proposed from what was used: a baseline of 30 to 60 days, 110 to 120 % of it, with the evidence (R52).
+"""Budgets proposed from what was used: a baseline of 30 to 60 days, 110 to 120 % of it, with the evidence.
 
 Decision: the baseline of a week, month or quarter is its mean day times its length; of a day it is the day that 95 % do not
 exceed, since half of all days exceed the mean. Rare days far above the median are left out, and named.

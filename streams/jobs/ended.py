@@ -130,7 +130,7 @@ def _midnight(day: date, zone: ZoneInfo) -> int:
 
 
 def under_used(periods: Sequence[Ended]) -> list[tuple[str, list[Ended]]]:
-    """Scopes whose every ended period used less than UNDER_USED of the limit, with those periods (R217)."""
+    """Scopes whose every ended period used less than UNDER_USED of the limit, with those periods."""
     by_scope = defaultdict[str, list[Ended]](list)
     for one in periods:
         if one.budget.limit is not None:

@@ -15,8 +15,9 @@ WARN_AFTER_DAYS = 30  # of reports first
 IDLE = timedelta(days=14)
 HEAD = """\
 # Proposed by `{command}` on {day}, from usage of {first} to {last}.
-# Put it into your catalog folder; `usage-streams apply FOLDER` shows what it changes. It stops nobody: budgets report at first
-# and warn from the second date on. When its figures are trusted, add {{ step = "require_approval", since = ... }} or "stop".
+# Put it into your catalog folder; `usage-streams apply FOLDER --dry-run` shows what it changes. It stops nobody: budgets report
+# at first and warn from the second date on. When its figures are trusted, add
+# {{ step = "require_approval", since = ... }} or "stop".
 """
 
 
@@ -59,7 +60,7 @@ def evidence(p: Proposal, period: Period, uplift: Decimal) -> Iterator[str]:
         if period == "day"
         else f"a mean {period}, {short(p.baseline)}"
     )
-    yield f"{short(p.limit)} = {what} x {text(uplift)}, rounded up"
+    yield f"{text(p.limit)} = {what} x {text(uplift)}, rounded up"
     yield (
         f"a day: mean {short(p.mean)}, median {short(p.median)}, p95 {short(p.p95)};"
         f" largest {short(p.largest)} on {p.largest_on}"
@@ -170,7 +171,8 @@ def runs_toml(
     ids, several = Ids(taken), len({p.tenant for p in found}) > 1
     parts = [
         f"# Proposed by `{command}` on {day}, from usage since {first}.\n"
-        "# Put it into your catalog folder; `usage-streams apply FOLDER` shows what it changes. It warns and stops nobody.\n"
+        "# Put it into your catalog folder; `usage-streams apply FOLDER --dry-run` shows what it changes.\n"
+        "# It warns and stops nobody.\n"
     ]
     for p in found:
         names = [*([p.tenant] if several else []), *(p.where.values() or [p.tenant]), p.each.removesuffix("_id")]

@@ -81,6 +81,7 @@ class Report:
     catalog_sequence: int
     differences: pl.DataFrame
     left: int = 0
+    chosen: int | None = None  # of a plan: events that the selection fits, whether they change or not
 
 
 @dataclass(slots=True)
@@ -90,20 +91,22 @@ class Earlier:
     chain: Chain
     rows: pl.DataFrame
     batches: set[int] = field(default_factory=set)  # ledger offsets that any of them touches
+    chosen: int = 0  # events that the run itself has looked at since, whether it changes them or not
 
 
 async def plan(ports: RunPorts, asked: Asked) -> Report:
     """The run without its traces: what it would change if it were started now."""
     run = await _drawn(ports, asked, PLANNED)
-    parts, book = [], (await ports.catalogs.wait_for(run.catalog_sequence)).book
+    chosen, parts, book = 0, [], (await ports.catalogs.wait_for(run.catalog_sequence)).book
     total, done = sum(run.vector) + len(run.vector), 0
     for p in ports.partitions:
         earlier = await _earlier(ports, run, p)
         async for _, pairs in _changes(ports, run, p, -1, earlier, book, done, total):
             parts.append(await ports.offload(adjust.differences, pairs))
+        chosen += earlier.chosen
         done += run.vector[p] + 1
     found = adjust.sum_differences(parts)
-    return Report(asked.run_id, asked.kind, "planned", run.catalog_sequence, found)
+    return Report(asked.run_id, asked.kind, "planned", run.catalog_sequence, found, chosen=chosen)
 
 
 async def apply(ports: RunPorts, asked: Asked) -> Report:
@@ -259,6 +262,7 @@ async def _changes(
             if not adjust.select(looked, adjust.conditions(run.selection)).height:
                 return NONE  # most batches of a long ledger: all but a few columns stay compressed
         rows = adjust.as_they_stand(read_frame(value), message.offset, own)
+        earlier.chosen += adjust.chosen(rows, run.selection).height
         return adjust.corrected(rows, run, book, ports.event)
 
     stop = run.vector[p] + 1

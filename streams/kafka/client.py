@@ -17,6 +17,7 @@ FETCH_BYTES = 8 << 20
 # Whoever waits for room in a batch is woken with all others each time that one is sent: of 1,000 records sent side by side
 # each cost 285 us of CPU with the default of 16 KiB, 25 us with this. A topic's own limit is 1 MiB.
 BATCH_BYTES = 500_000
+START_SECONDS = 10  # a broker answers within ms; a port that something else holds never does
 REQUEST_BYTES = 9 << 20  # a dead letter is as large as the record that it buries; all else keeps under 1 MiB
 
 
@@ -46,12 +47,13 @@ class KafkaClient:
                     request_timeout_ms=30_000,
                 )
                 try:
-                    await producer.start()
-                except KafkaConnectionError as error:
+                    await asyncio.wait_for(producer.start(), START_SECONDS)
+                except (KafkaConnectionError, TimeoutError) as error:
                     await producer.stop()
+                    silent = f"says nothing for {START_SECONDS} s, perhaps another program has its port"
+                    why = silent if isinstance(error, TimeoutError) else "no broker answers"
                     raise BrokerAway(
-                        f"kafka {self.bootstrap}: no broker answers; start one with `usage-streams up` or set"
-                        " USAGE_STREAMS_BOOTSTRAP"
+                        f"kafka {self.bootstrap}: {why}; start one with `usage-streams up` or set USAGE_STREAMS_BOOTSTRAP"
                     ) from error
                 self._producer = producer
         return self._producer

@@ -77,6 +77,11 @@ def select(rows: pl.DataFrame, conditions: Sequence[pl.Expr]) -> pl.DataFrame:
     return rows.filter(*conditions) if conditions else rows
 
 
+def chosen(rows: pl.DataFrame, selection: Selection) -> pl.DataFrame:
+    """Of rows as they stand those that a run looks at; what was taken back is never one."""
+    return select(rows, [*conditions(selection), pl.col("is_deleted") == 0])
+
+
 def as_they_stand(rows: pl.DataFrame, ledger_offset: int, later: pl.DataFrame) -> pl.DataFrame:
     """Rows of one ledger batch, with what earlier runs made of them; `later`: their new rows, one a source_offset."""
     placed = rows.with_columns(ledger_offset=pl.lit(ledger_offset, pl.Int64), is_deleted=pl.lit(0, pl.UInt8))
@@ -131,10 +136,10 @@ def changes(old: pl.DataFrame, new: pl.DataFrame) -> Pairs:
 
 def corrected(rows: pl.DataFrame, run: Run, book: Book, event: pl.Schema) -> Pairs:
     """What a run changes among rows as they stand; a voided row is never touched again."""
-    chosen = select(rows, [*conditions(run.selection), pl.col("is_deleted") == 0])
-    if not chosen.height:
+    old = chosen(rows, run.selection)
+    if not old.height:
         return NONE
-    return changes(chosen, voided(chosen, run.reason) if run.kind == "void" else rerated(chosen, book, event))
+    return changes(old, voided(old, run.reason) if run.kind == "void" else rerated(old, book, event))
 
 
 def join(parts: Sequence[Pairs]) -> Pairs:

@@ -36,6 +36,11 @@ def parameters_in(sql: str) -> dict[str, str]:
     return dict(PARAMETER.findall(sql))
 
 
+def optional_in(sql: str) -> set[str]:
+    """Parameters that the query compares with nothing: left out they are empty, and mean all."""
+    return set(re.findall(r"\{(\w+):String\} = ''", sql))
+
+
 def run_query(client: Client, name: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, object]]:
     """The rows of a named query, money as Decimal."""
     return list(client.query(sql_of(name), parameters=dict(parameters or {})).named_results())

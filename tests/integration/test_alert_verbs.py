@@ -112,6 +112,11 @@ def test_alerts_that_are_open_are_listed_and_filtered(verbs: Verbs) -> None:
 @pytest.mark.usefixtures("alerts")
 def test_what_is_misspelt_is_refused_with_what_there_is(verbs: Verbs) -> None:
     assert "take one of pending, firing" in verbs.run("alerts", "list", "--state", "open", code=2)
+    slip = "rule team-roling-day: no budget, burn rate, run or rule has this id; is it team-rolling-day?"
+    assert slip in verbs.run("alerts", "list", "--rule", "team-roling-day", code=2)
+    silence = ("alerts", "silence", "--rule", "team-roling-day", "--for", "1h", "--reason", "r")
+    assert slip in verbs.run(*silence, code=2)
+    assert "kind budgte: there is none" in verbs.run("alerts", "list", "--kind", "budgte", code=2)
     assert "alert zzzz: there is none" in verbs.run("alerts", "ack", "zzzz", code=2)
     assert "alert aa: 2 begin so" in verbs.run("alerts", "ack", "aa", code=2)
     assert "alert bbbb: there is none" in verbs.run("alerts", "explain", "bbbb", "--tenant", TENANT, code=2)
@@ -180,16 +185,24 @@ def test_a_silence_is_made_listed_and_ended(verbs: Verbs) -> None:
     assert "is over" in verbs.run("alerts", "unsilence", "quiet", code=2)
 
 
+def test_a_silence_says_what_it_matches_and_whose(verbs: Verbs) -> None:
+    asked = ("alerts", "silence", "--kind", "low_usage", "--reason", "r", "--for", "1h", "--id", "wide")
+
+    assert verbs.run(*asked).startswith("silence wide: kinds=low_usage of all tenants, until ")
+
+    verbs.run("alerts", "unsilence", "wide")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--reason", "r", "--for", "2h"), "nothing says which alerts"),
         (("--reason", "r", "--rule", "x"), "say how long"),
-        (("--reason", "r", "--rule", "x", "--for", "soon"), "write a number and a unit, such as 90s"),
+        (("--reason", "r", "--rule", "team-rolling-day", "--for", "soon"), "write a number and a unit, such as 90s"),
         (("--reason", "r", "--where", "team", "--for", "2h"), "write it as dimension=value"),
         (("--reason", "r", "--where", "taem=a", "--for", "2h"), "dimension taem: there is none"),
         (("--reason", "r", "--severity", "bad", "--for", "2h"), "is 'bad'; write 'info', 'warning' or 'critical'"),
-        (("--reason", "r", "--rule", "x", "--until", "2020-01-01", "--starts", "2019-01-01"), "is past"),
+        (("--reason", "r", "--rule", "team-rolling-day", "--until", "2020-01-01", "--starts", "2019-01-01"), "is past"),
     ],
 )
 def test_a_silence_that_cannot_be_is_refused(verbs: Verbs, arguments: tuple[str, ...], said: str) -> None:

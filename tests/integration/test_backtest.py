@@ -147,6 +147,8 @@ def test_a_rule_that_is_not_there_is_refused(settings: Settings) -> None:
 
     assert said.exit_code == 2
     assert "take one of" in said.stderr
+    [line] = ask(settings, "team-rolling-day", "--compare", "stricter").stderr.splitlines()
+    assert "--compare stricter: is no folder here and no rule has this id; give a folder with a changed copy" in line
 
 
 async def send(settings: Settings, tenant: str, tokens: int, count: int) -> None:

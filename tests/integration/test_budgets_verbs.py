@@ -96,6 +96,9 @@ def test_a_proposal_is_the_mean_month_without_the_burst_and_without_today(settin
     assert whole["left_out"] == [f"{TODAY.date() - timedelta(days=1)}: 500 is 50.0 x the median day"]
     assert (short["where"], short["is_short"]) == ({"team": "ads"}, True)
     assert (found["nameless_events"], found["events"]) == (1, 134)
+    assert {u["scope"].rpartition("=")[2] for u in found["under_used"]} == {TENANT}
+    of_another = ask(settings, "budgets", "propose", "--tenant", f"{TENANT}-lately", "--anyway", "--json")
+    assert json.loads(of_another.stdout)["under_used"] == []  # not what others use
 
 
 @pytest.mark.usefixtures("stored")
@@ -196,6 +199,7 @@ def test_the_commands_of_the_readme_work(settings: Settings, tmp_path: Path, mon
     block = re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[0]  # the next one is about backtest
     monkeypatch.chdir(tmp_path)
     commands = [shlex.split(line, comments=True)[1:] for line in block.splitlines() if "budgets" in line]
+    commands = [[word.replace("tenant_id=acme", "tenant_id=shown") for word in command] for command in commands]
 
     for command in commands:
         said = ask(settings, *command)

@@ -146,7 +146,7 @@ def test_newer_base_prices_are_shown_published_and_kept_by_apply(own: Path, tmp_
     assert "published" not in shown
 
     assert "published version 2" in verb(own, "catalog", "update", "--from", str(newer), "--yes")
-    assert verb(own, "catalog", "update", "--from", str(newer)) == "nothing changes\n"
+    assert verb(own, "catalog", "update", "--from", str(newer), "--yes") == "nothing changes\n"
 
     verb(own, "apply", folder, "--yes")  # the installed base prices do not come back
     asked = ("catalog", "show", "--json", "--provider", "openai", "--model", "gpt-4o")

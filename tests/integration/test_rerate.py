@@ -99,6 +99,7 @@ def test_a_new_price_is_brought_to_old_usage_once_and_to_the_last_digit(
 
     priced = sum(sent.by_team.values())
     assert (planned["events"], planned["unpriced_before"], planned["unpriced_after"]) == (sent.good, sent.unpriced, 0)
+    assert planned["chosen"] == sent.good
     [total] = planned["totals"]
     figures = {name: Decimal(total[name]) for name in ("old", "new", "difference")}
     assert figures == {

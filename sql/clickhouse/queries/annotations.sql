@@ -1,4 +1,4 @@
--- Question: what was deployed, changed or broken in [start, end), who said so, and whom may it concern? (R144)
+-- Question: what was deployed, changed or broken in [start, end), who said so, and whom may it concern?
 SELECT parseDateTime64BestEffortOrNull(JSONExtractString(c.record, 'moment'), 3, 'UTC') AS moment,
     JSONExtractString(c.record, 'type') AS type, c.said AS text, c.subject AS annotation_id, c.tenant_id AS tenant_id,
     JSONExtractRaw(c.record, 'match') AS match, JSONExtractString(c.record, 'link') AS link, c.by AS by

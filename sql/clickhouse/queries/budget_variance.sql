@@ -1,4 +1,4 @@
--- Question: by how much did each budget's use differ from its limit, in each calendar period that began in [start, end)? (R68)
+-- Question: by how much did each budget's use differ from its limit, in each calendar period that began in [start, end)?
 -- variance is used - limit: negative is left over. limit includes exceptions, base_limit does not. What has no price is counted beside.
 SELECT b.tenant_id AS tenant_id, b.budget_id AS budget_id, b.scope AS scope, b.period_start AS period_start,
     b.period_end AS period_end, b.unit AS unit, b.currency AS currency, b.limit AS `limit`,

@@ -1,4 +1,4 @@
--- Question: how many calls did each kind of cache answer in [start, end), and how many tokens did that avoid? (R22, R212)
+-- Question: how many calls did each kind of cache answer in [start, end), and how many tokens did that avoid?
 SELECT e.cache_outcome AS cache_outcome, e.model AS model, count() AS events,
     sum(e.cache_tokens_avoided) AS tokens_avoided, countIf(e.total_tokens = 0) AS calls_deflected
 FROM usage.usage_events AS e

@@ -1,4 +1,4 @@
--- Question: which verdicts changed in [start, end), at which limit and value, and what was the user told? No scope: all. (R209)
+-- Question: which verdicts changed in [start, end), at which limit and value, and what was the user told? No scope: all.
 -- seconds is how long the verdict held, null while it does: of a stop it is how long the user was stopped.
 SELECT e.at AS at, e.tenant_id AS tenant_id, e.scope AS scope, e.budget_id AS budget_id, e.previous AS previous,
     e.verdict AS verdict, e.stop_reason AS stop_reason, e.value AS value, e.limit AS `limit`, e.unit AS unit,

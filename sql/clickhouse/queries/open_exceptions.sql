@@ -1,4 +1,4 @@
--- Question: which exceptions are open although their business reason ended, their review is due, or they have expired? (R155)
+-- Question: which exceptions are open although their business reason ended, their review is due, or they have expired?
 -- Those that people requested come from usage.commands, those of the catalog from their alert; `expired`: a published verdict still
 -- counts one, so its watch is behind. used is the sum over scopes of what they spent of it in the period that ends last.
 WITH

@@ -1,4 +1,4 @@
--- Question: which calls were throttled or failed in [start, end), by provider, key and status; what spilled over? (R216)
+-- Question: which calls were throttled or failed in [start, end), by provider, key and status; what spilled over?
 SELECT e.provider AS provider, e.api_key_id AS api_key_id, e.http_status AS http_status, e.error_type AS error_type,
     count() AS events, countIf(e.fallback_of IS NOT NULL) AS fallbacks, countIf(e.retry_of IS NOT NULL) AS retries,
     countIf(lower(e.service_tier) = 'spillover') AS spilled

@@ -47,6 +47,14 @@ SLIPS = {
         budget(more='thresholds = [\n  "0.8",\n  "-1",\n]'),
         "limits.toml:8: budgets.0.thresholds.1: money is -1; give a positive decimal string",
     ),
+    "a threshold in percent": (
+        budget(more='thresholds = ["0.8", "80"]'),
+        'limits.toml:2: budgets b: thresholds go up to 80, that is 8,000 % of the limit; they are shares of it, write "0.8"',
+    ),
+    "a warning in percent": (
+        '[[runs]]\nid = "agents"\ntokens = 1000\nwarn_at = "80"\n',
+        "limits.toml:1: runs agents: warn_at is 80, which is above every limit; they are shares of it",
+    ),
     "thresholds that fall": (
         budget(more='thresholds = ["1.0", "0.8"]'),
         "limits.toml:6: budgets.0: budget b: thresholds must rise and be above 0",

@@ -11,6 +11,10 @@ from tests.support.notifying import alert, catalog
 
 ROUTE = '[[routes]]\nid = "r"\nendpoints = ["a"]\n'
 ENDS = "".join(f'[[endpoints]]\nid = "{name}"\nkind = "topic"\n' for name in ("a", "b", "c", "d"))
+RULES = "".join(
+    f'[[budgets]]\nid = "{name}"\neach = ["team"]\nlimit = "1"\nperiod = {{ kind = "calendar", every = "day" }}\n'
+    for name in ("team-day", "other")
+)
 
 
 def refused(text: str) -> str:
@@ -55,6 +59,10 @@ def test_a_secret_in_place_of_its_reference_is_refused_and_never_repeated(kind: 
         ('[[endpoints]]\nid = "e"\nkind = "alertmanager"\nurl = "ftp://x"\n', "4: endpoints.0: url is 'ftp://x'"),
         ('[[endpoints]]\nid = "e"\nkind = "fax"\n', "3: endpoints.0.kind: is 'fax'; write"),
         (f'{ENDS}[[routes]]\nid = "r"\nendpoints = ["nobody"]\n', "13: routes r: endpoint nobody is not there"),
+        (
+            f'{RULES}{ENDS}[[routes]]\nid = "r"\nmatch = {{ rules = ["team-dya"] }}\nendpoints = ["a"]\n',
+            "23: routes r: match names team-dya; no budget, burn rate, run or rule has this id, is it team-day?",
+        ),
         (f"{ENDS}{2 * ROUTE}", "routes r: the id is used 2 times"),
         (f"{ENDS}{ENDS}", "1: endpoints a: the id is used 2 times; rename one"),
         (f'{ENDS}[[routes]]\nid = "r"\nendpoints = ["a"]\ngroup_wait = "2h"\n', "16: routes.0: group_wait is above 1h"),
@@ -84,7 +92,7 @@ def test_the_catalog_comes_back_from_the_wire_as_it_was() -> None:
 
 
 def where(text: str, **record: object) -> list[tuple[str, tuple[str, ...]]]:
-    return [(one.id, ends) for one, ends in route(alert(**record), catalog(ENDS + text).routes)]  # type: ignore[arg-type]
+    return [(one.id, ends) for one, ends in route(alert(**record), catalog(RULES + ENDS + text).routes)]  # type: ignore[arg-type]
 
 
 def test_the_first_route_that_matches_is_the_last_unless_it_goes_further() -> None:

@@ -52,6 +52,11 @@ def answer(used: str) -> tuple[int, bytes]:
     return 200, ENCODE(check(coverage_of(Catalog(budgets=(COMPANY, TEAM))), known, Question(ACME), NOW))
 
 
+def worded(text: str) -> tuple[int, bytes]:
+    status, body = answer("10")
+    return status, json.dumps(json.loads(body) | {"text": text}).encode()
+
+
 def problem(status: int, detail: str) -> tuple[int, bytes]:
     return status, json.dumps({"status": status, "detail": detail}).encode()
 
@@ -84,6 +89,13 @@ def test_the_verdict_is_the_exit_code_and_the_first_line(api: Double, code: int,
     assert said.stdout.splitlines()[0] == first
     assert "company|tenant_id=acme" in said.stdout
     assert api.asked == [([("tenant", "acme"), ("team", "search"), ("amount", "0.5")], "Bearer us_x")]
+
+
+@pytest.mark.parametrize("api", [[worded("Ask for it to be raised.")]], indirect=True)
+def test_a_sentence_of_people_is_not_followed_by_a_stop_and_a_semicolon(api: Double) -> None:
+    said = run(api, TEAM_KEY)
+
+    assert said.stdout.splitlines()[0] == "stop Ask for it to be raised; nothing may be spent"
 
 
 @pytest.mark.parametrize("api", [[answer("10"), problem(503, "away"), answer("10"), answer("3")]], indirect=True)

@@ -1,7 +1,10 @@
 """A broken environment is one line with a remedy and exit code 2; nothing is half-applied. As the console script says it."""
 
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,7 +30,13 @@ def refused(*arguments: str, **environment: str) -> str:
     import os
 
     done = subprocess.run(
-        [*RUN, *arguments], env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False
+        [*RUN, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert "Traceback" not in done.stderr
@@ -50,6 +59,7 @@ def refused(*arguments: str, **environment: str) -> str:
         ("alerts", "ack", "a"),
         ("exceptions", "approve", "a"),
         ("annotate", "v2"),
+        ("check", "--tenant", "acme"),
     ],
 )
 def test_no_broker(arguments: tuple[str, ...]) -> None:
@@ -64,6 +74,33 @@ def test_no_warehouse_and_no_password_in_the_message(arguments: tuple[str, ...])
         f"usage-streams: clickhouse {NOBODY}: does not answer; start one with `usage-streams up` or set"
         " USAGE_STREAMS_CLICKHOUSE_URL"
     )
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of something that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        yield f"127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "who"),
+    [
+        (("query", "cost_by_team", "--clickhouse-url", "http://{}"), "clickhouse"),
+        (("alerts", "list", "--bootstrap", "{}"), "kafka"),
+    ],
+)
+def test_a_port_that_something_silent_holds_is_said_within_seconds(
+    arguments: tuple[str, ...], who: str, silent: str
+) -> None:
+    started = time.monotonic()
+
+    said = refused(*(a.format(silent) for a in arguments))
+
+    assert said.startswith(
+        f"usage-streams: {who} {silent}: says nothing for 10 s, perhaps another program has its port; "
+    )
+    assert time.monotonic() - started < 25
 
 
 def test_a_wrong_setting() -> None:
@@ -83,8 +120,21 @@ def test_prices_that_overlap_are_refused_before_anything_is_published(tmp_path: 
     assert "overlaps" in said
 
 
+@pytest.mark.parametrize("verb", [("apply", "CATALOG"), ("catalog", "update")])
+def test_nobody_at_the_terminal_is_no_consent(verb: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text(PRICE.format(day="2026-01-01"))
+    arguments = [str(tmp_path) if a == "CATALOG" else a for a in verb]
+
+    said = refused(*arguments, "--bootstrap", NOBODY)
+
+    name = verb[0] if verb[0] == "apply" else " ".join(verb)
+    assert said == (
+        f"usage-streams: {name}: standard input is no terminal, so nobody can be asked; --yes publishes, --dry-run shows"
+    )
+
+
 def test_a_catalog_that_is_not_there() -> None:
-    assert "`usage-streams init DIR` writes one" in refused("apply", "/nowhere")
+    assert "`usage-streams init DIR` writes one" in refused("apply", "/nowhere", "--yes")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

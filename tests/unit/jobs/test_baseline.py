@@ -192,6 +192,17 @@ def test_attributes_are_keys_of_the_file_too() -> None:
     assert parse_files({"p.toml": text}).budgets[0].where == {"attributes.region_group": "search"}
 
 
+def test_evidence_names_the_limit_as_the_file_has_it() -> None:
+    one = only(proposals(days(*["0.0064"] * 60)))
+
+    first = next(evidence(one, "month", UPLIFT))
+
+    assert (str(one.limit), first.split(" = ")[0]) == (
+        "0.225",
+        "0.225",
+    )  # 0.0064 x 30.4375 x 1.15 = 0.22402, rounded up
+
+
 def test_evidence_stands_beside_the_figure() -> None:
     one = only(proposals([*days(*["10"] * 59, "500"), row(3, None)]))
 
