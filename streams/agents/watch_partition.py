@@ -8,7 +8,7 @@ Scopes live in a local file that is a cache of that fold (tracks.py, state_log.p
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -22,6 +22,8 @@ from streams.agents.meter_partition import in_thread
 from streams.agents.state_log import StateLog
 from streams.agents.told import Told
 from streams.agents.tracks import SqliteTracks
+from streams.catalog.limits_problems import NAMING_ALERTS
+from streams.catalog.models import Catalog
 from streams.kafka.chained_log import span_of
 from streams.kafka.ports import Log, Message, append_surely
 from streams.pipeline.adjust import adjusted_totals, read_pairs
@@ -48,6 +50,7 @@ class Catalogs(MeterCatalogs, Protocol):
     """What the watch needs of the catalog: also what was published last."""
 
     async def refresh(self) -> int: ...
+    def sections(self, sequence: int, names: Iterable[str]) -> Catalog | None: ...
 
 
 @dataclass(slots=True)
@@ -234,8 +237,11 @@ class WatchPartition:
         """Work with the highest version named so far; a scope that is new in it is filled from all that was applied."""
         if sequence <= self.state.head.sequence:
             return
-        published = await self.ports.catalogs.wait_for(sequence)
-        fresh = self.state.adopt(sequence, published.catalog, published.published_ms)
+        catalogs, last = self.ports.catalogs, self.state.head.sequence
+        published = await catalogs.wait_for(sequence)
+        sections = {n: catalogs.sections(n, NAMING_ALERTS) for n in range(last + 1, sequence)}
+        between = {n: catalog for n, catalog in sections.items() if catalog is not None}
+        fresh = self.state.adopt(sequence, published.catalog, published.published_ms, between)
         for name, at in sorted(self.state.head.applied.items()) if fresh else ():
             async for _, deltas in self._from_log(name, -1, at, fresh):
                 self.unsaved |= await self.ports.offload(self.state.fill, deltas)

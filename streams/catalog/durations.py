@@ -3,7 +3,9 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo
+
+from streams.catalog.decided import is_published
 
 UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 LONGEST_MS = 3_650 * UNITS["d"]  # what begins now ends within ten years
@@ -15,10 +17,7 @@ def duration_ms(value: Any) -> int:
     found = _WRITTEN.fullmatch(value) if isinstance(value, str) else None
     if found is None:
         raise ValueError(f"duration is {value!r}; write a number and a unit, such as 90s, 30m, 6h, 3d")
-    ms = int(found[1]) * UNITS[found[2]]
-    if ms > LONGEST_MS:
-        raise ValueError(f"duration is {value!r}; write at most {duration_text(LONGEST_MS)}")
-    return ms
+    return int(found[1]) * UNITS[found[2]]
 
 
 def duration_text(ms: int) -> str:
@@ -28,4 +27,11 @@ def duration_text(ms: int) -> str:
     return next(f"{ms // size}{unit}" for unit, size in reversed(UNITS.items()) if ms % size == 0)
 
 
-Duration = Annotated[int, BeforeValidator(duration_ms), PlainSerializer(duration_text)]
+def _given(value: Any, info: ValidationInfo) -> int:
+    ms = duration_ms(value)
+    if ms > LONGEST_MS and not is_published(info):
+        raise ValueError(f"duration is {value!r}; write at most {duration_text(LONGEST_MS)}")
+    return ms
+
+
+Duration = Annotated[int, BeforeValidator(_given), PlainSerializer(duration_text)]

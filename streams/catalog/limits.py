@@ -4,10 +4,10 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, ValidationInfo, model_validator
 
 from streams.catalog.calendars import Calendar
-from streams.catalog.decided import Decided
+from streams.catalog.decided import Decided, is_published
 from streams.catalog.dimensions import Dimension
 from streams.catalog.durations import Duration
 from streams.catalog.money import Currency, Money
@@ -35,8 +35,8 @@ def _moment(value: Any) -> Any:
     return datetime.combine(value, time(), UTC) if bare else value
 
 
-def _in_reach(moment: datetime) -> datetime:
-    if not FIRST <= moment < LAST:
+def _in_reach(moment: datetime, info: ValidationInfo) -> datetime:
+    if not (FIRST <= moment < LAST or is_published(info)):
         raise ValueError(
             f"{moment.isoformat()}: write a moment from {FIRST:%Y} on and before {LAST:%Y}, with the zone of it"
         )
@@ -119,7 +119,7 @@ class Budget(Paged):
     parent: Id | None = None  # a child cannot spend what its parent lacks
     split: Split | None = None
     guard_tokens: int | None = Field(
-        None, gt=0, le=10**15, strict=True
+        None, gt=0, strict=True
     )  # so many tokens without a price in a period count as the limit reached
     fail: Literal["open", "closed"] = "open"  # what a check says when nothing fresh is known
     stale_after: Duration = 60_000  # how old a check's knowledge may be

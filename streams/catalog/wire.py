@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from streams.catalog.decided import PUBLISHED
 from streams.catalog.models import Catalog
 
 MANY = ("prices", "aliases")  # thousands of entries that are mostly defaults
@@ -21,14 +22,14 @@ def dump(catalog: Catalog) -> bytes:
 
 def load(body: bytes) -> Catalog:
     """The catalog that `dump` wrote."""
-    return Catalog.model_validate_json(body)
+    return Catalog.model_validate_json(body, context=PUBLISHED)
 
 
 def load_sections(body: bytes, names: Iterable[str]) -> Catalog:
     """The same of these sections alone; the others are not even looked at."""
     found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     wanted = {name: found[name] for name in names if name in found}
-    return Catalog.model_validate_json(msgspec.json.encode(wanted))
+    return Catalog.model_validate_json(msgspec.json.encode(wanted), context=PUBLISHED)
 
 
 def version_of(body: bytes) -> str:

@@ -216,7 +216,8 @@ def _register_looks(notify: typer.Typer) -> None:
             return payload(one, [letter_of(record, one, at, place)], settings.public_url, at)
 
         found = with_kafka(settings, work)
-        tell(found if isinstance(found, str) else json.dumps(found, indent=1, ensure_ascii=False))
+        text = found if isinstance(found, str) else json.dumps(found, indent=1, ensure_ascii=False)
+        (tell if sys.stdout.isatty() else typer.echo)(text)  # whoever reads a pipe gets the payload as it is
 
 
 def _register_deliveries(notify: typer.Typer) -> None:

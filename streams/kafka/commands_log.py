@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import structlog
 
 from streams.kafka.ports import Log, append_surely
-from streams.watch.commands import Annotate, AnyCommand, BadCommand, Commands, read_command, write_command
+from streams.watch.commands import Annotate, AnyCommand, BadCommand, Commands, read_command, sendable, write_command
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ class CommandsLog:
         BadCommand for one that every reader would skip: whoever asked would be told that it landed.
         """
         body, key = write_command(command), command.command_id.encode()
-        read_command(body)
+        sendable(body)
         return await append_surely(self._log, body, [("kind", b"command")], key=key)
 
     async def read(self, start: int, stop: int | None = None) -> AsyncIterator[tuple[int, AnyCommand]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from streams.catalog.limits import Budget, BurnRate
 from streams.notify.delivery import Delivery
+from streams.watch.budgets import GUARD
 
 RANKS = {"info": 0, "warning": 1, "critical": 2}
 
@@ -54,11 +55,19 @@ def inhibitor(child: Delivery, paging: Iterable[Delivery], parents: Mapping[str,
 
 
 def _reaches(above: object, below: object) -> bool:
-    """Whether a threshold is as high as another; those that are names, such as `1h/5m`, are told apart by severity alone."""
+    """Whether a threshold is as high as another. Of two pairs of a burn rate severity alone tells; a number says nothing of a
+    name, such as `guard`, nor a name of a number."""
+    reached, asked = _share(above), _share(below)
+    if reached is None or asked is None:
+        return reached is asked and (above == GUARD) == (below == GUARD)
+    return reached >= asked
+
+
+def _share(threshold: object) -> Decimal | None:
     try:
-        return Decimal(str(above)) >= Decimal(str(below))
+        return Decimal(str(threshold))
     except InvalidOperation:
-        return True
+        return None
 
 
 def _rank(facts: Mapping[str, Any]) -> int:

@@ -24,7 +24,7 @@ RESOLUTIONS = {
     "limit_changed": "the limit was changed",
     "rule_gone": "the rule does not exist any more",
 }
-HARMLESS = re.compile(r"[\w ./:=,@%+~'-]*")  # in a shell, in JSON, in the Markdown of a chat
+HARMLESS = re.compile(r"(?:[\w ./:=,@+~'-]|%[0-9A-F]{2})*")  # in a shell, in JSON, in the Markdown of a chat
 
 
 class Window(NamedTuple):

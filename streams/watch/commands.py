@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from streams.catalog.limits import FIRST, LAST
 from streams.catalog.money import kept_of
@@ -21,6 +22,7 @@ Moment = Annotated[datetime, Meta(tz=True)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=1024)]
 T = TypeVar("T")
+S = TypeVar("S", bound=Struct)
 Decided = Literal["requested", "approved", "denied", "revoked"]
 
 
@@ -127,13 +129,31 @@ def read_command(body: bytes | None) -> AnyCommand:
         raise BadCommand(
             f"command: extra of {found.request_id} is no money above 0; it counts for nothing, mend it and send it again"
         )
-    for name, moment in _moments(found):
+    return _within_reach(found)
+
+
+def sendable(body: bytes) -> AnyCommand:
+    """The command that every reader takes from it. BadCommand for one that none would take as it is written."""
+    found = read_command(body)
+    for name, moment in _moments(_READ.decode(body)):
         if not FIRST <= moment < LAST:
             raise BadCommand(
                 f"command: {name} is {moment.isoformat()}, before {FIRST:%Y} or after {LAST.year - 1}; it counts for nothing,"
                 " mend it and send it again"
             )
     return found
+
+
+def _within_reach(command: S) -> S:
+    """No calendar carries 9999 into every zone. Such a moment was accepted once: for everybody it is the last of all."""
+    changes: dict[str, Any] = {}
+    for name in command.__struct_fields__:
+        match value := getattr(command, name):
+            case datetime() if not FIRST <= value < LAST:
+                changes[name] = FIRST if value < FIRST else LAST - timedelta(seconds=1)
+            case Struct():
+                changes[name] = _within_reach(value)
+    return replace(command, **changes) if changes else command
 
 
 def _moments(command: Struct) -> Iterator[tuple[str, datetime]]:

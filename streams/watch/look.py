@@ -31,6 +31,7 @@ from streams.watch.watched import PERIOD, Watched, WindowSpec, watched
 
 Contributors = Callable[[str], Iterable[Contributor]]  # by the name of a window, the largest first
 MOST_CAUSES = 5
+FIRST_VERSION = 1  # whose rules' ids were never others'
 
 
 class Looked(NamedTuple):
@@ -55,7 +56,7 @@ class Position(NamedTuple):
 class Decisions:
     """What people decided, in the catalog and at runtime; made anew when either changes.
 
-    added: rule -> version of the catalog that brought it, unless the first one did
+    since: rule -> version of the catalog from which on every one has it
     """
 
     watched: Mapping[str, Watched]
@@ -65,7 +66,7 @@ class Decisions:
     grants: Grants
     silences: Silences
     catalog: Catalog
-    added: Mapping[str, int] = field(default_factory=dict)
+    since: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -73,7 +74,7 @@ class Decisions:
         catalog: Catalog,
         commands: Commands,
         before: "Decisions | None" = None,
-        added: Mapping[str, int] | None = None,
+        since: Mapping[str, int] | None = None,
     ) -> "Decisions":
         """`before`: the same catalog's, when only commands came."""
         same = before if before is not None and before.catalog is catalog else None
@@ -85,18 +86,13 @@ class Decisions:
             grants=grants(catalog.exceptions, commands),
             silences=silences(catalog.silences, catalog.maintenance, commands),
             catalog=catalog,
-            added=same.added if same else dict(added or {}),
+            since=same.since if same else dict(since or {}),
         )
-
-    @property
-    def rules(self) -> set[str]:
-        """Ids of all that may alert, whether a window is about it or not."""
-        return {*self.watched, *(rule.id for rule in self.catalog.rules)}
 
     def identity(self, key: str) -> str:
         """What ids of a scope's records are made of: a rule that went and came back is another one, which alerts anew."""
-        added = self.added.get(rule_of(key))
-        return key if added is None else f"{key}\n{added}"
+        since = self.since.get(rule_of(key), FIRST_VERSION)
+        return key if since == FIRST_VERSION else f"{key}\n{since}"
 
     def dimensions(self, known: Watched, key: str) -> dict[str, str]:
         """What a scope names, the rule's own `where` included."""

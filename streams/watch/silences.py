@@ -29,13 +29,14 @@ class Subject(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """A silence with its instants in ms."""
+    """A silence with its instants in ms; `is_lifted` while the watch's clock may still be before its end."""
 
     id: str
     match: Match
     start: int
     end: int
     reason: str
+    is_lifted: bool
 
 
 def match_of(matcher: Matcher) -> Match:
@@ -74,7 +75,7 @@ class Silences:
             found = [
                 Hush(s.id, s.end, s.reason)
                 for s in self.held
-                if s.start <= clock < s.end and matches(s.match, subject, severity)
+                if not s.is_lifted and s.start <= clock < s.end and matches(s.match, subject, severity)
             ]
             for window, match in self.maintenance:
                 if matches(match, subject, severity) and (end := end_of(window, clock)) is not None:
@@ -110,9 +111,10 @@ def silences(written: Iterable[Written], maintenance: Iterable[Maintenance], com
 
 
 def _held(silence: Silence, lifted: int | None) -> _Held:
-    """Lifted: it is over, even where the watch's clock is behind that of whoever lifted it."""
+    """Lifted: it is over, even where the watch's clock is behind that of whoever lifted it; until then it was quiet."""
     start, end = ms_of(silence.starts), ms_of(silence.ends)
-    return _Held(silence.id, silence.match, start, end if lifted is None else start, silence.reason)
+    end = end if lifted is None else min(max(lifted, start), end)
+    return _Held(silence.id, silence.match, start, end, silence.reason, lifted is not None)
 
 
 def end_of(window: Maintenance, clock: int) -> int | None:

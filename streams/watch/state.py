@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from streams.catalog.limits_problems import NAMING_ALERTS
 from streams.catalog.models import Catalog
 from streams.watch.alert_records import alert_record
 from streams.watch.alerts import Cause
@@ -46,7 +47,7 @@ class Head(msgspec.Struct):
     refreshing:  rule whose scopes are judged again -> the key up to which it was done
     dropping:    rules that are no longer there and whose scopes are
     last_in:     rule that is no longer there -> last version that had it, as long as its alerts may be open
-    added:       rule -> version that brought it, unless the first one did; its alerts have other ids than its namesake's
+    since:       rule -> version from which on every one has it; its alerts have other ids than those of a namesake before
     apart:       alerts that no window is about; moved: vendors' prices that changed, not judged yet
     """
 
@@ -60,7 +61,7 @@ class Head(msgspec.Struct):
     apart: Apart = {}
     moved: dict[str, Condition] = {}
     last_in: dict[str, int] = {}
-    added: dict[str, int] = {}
+    since: dict[str, int] = {}
 
 
 @dataclass(slots=True)
@@ -119,22 +120,28 @@ class WatchState:
 
         former: the versions that `Head.last_in` names
         """
-        self.decided = Decisions.of(catalog, self.head.commands, added=self.head.added)
+        self.decided = Decisions.of(catalog, self.head.commands, since=self.head.since)
         self._published_ms = published_ms
         self._former |= {sequence: Decisions.of(c, self.head.commands) for sequence, c in former}
 
-    def adopt(self, sequence: int, catalog: Catalog, published_ms: int = 0) -> set[str]:
-        """Work with a later version. Ids whose scopes must be filled from the ledger; dropped ones free their state."""
+    def adopt(
+        self, sequence: int, catalog: Catalog, published_ms: int = 0, between: Mapping[int, Catalog] | None = None
+    ) -> set[str]:
+        """Work with a later version. Ids whose scopes must be filled from the ledger; dropped ones free their state.
+
+        between: the versions since the last one that was adopted: ids must not depend on which of them somebody saw
+        """
         head, before, old, last = self.head, self.watched, self.decided.catalog, self.head.sequence
-        had = self.decided.rules
         if head.sequence:
             head.moved |= price_changes(old, catalog, sequence, published_ms)
         self._former[last] = self.decided  # until a tick finds that nobody needs it
+        had = ids_of(old)
+        for number, one in sorted({**(between or {}), sequence: catalog}.items()):
+            has = ids_of(one)
+            new = dict.fromkeys(sorted(has - had), number)
+            head.since = {name: at for name, at in head.since.items() if name in has} | new
+            had = has
         self.resume(catalog, published_ms)
-        has = self.decided.rules
-        new = has - had if head.sequence else set[str]()
-        head.added = {name: at for name, at in head.added.items() if name in has} | dict.fromkeys(sorted(new), sequence)
-        self.decided = replace(self.decided, added=head.added)
         head.sequence = sequence
         fresh = {i for i, w in self.watched.items() if i not in before or before[i].shape != w.shape}
         named = (
@@ -380,6 +387,11 @@ class WatchState:
         return budget_record(
             known, key, held, standing, clock, extra, stamp, self.head.applied, parent, exception, outlook
         )
+
+
+def ids_of(catalog: Catalog) -> set[str]:
+    """Of everything in it that may alert."""
+    return {one.id for section in NAMING_ALERTS for one in getattr(catalog, section)}
 
 
 def figures_of(record: Record, untold: Sequence[str]) -> int:

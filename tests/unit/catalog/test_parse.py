@@ -1,5 +1,6 @@
 """A catalog is refused with file, line and remedy, or trusted."""
 
+import json
 import time
 from datetime import datetime, timedelta, timezone
 
@@ -27,6 +28,21 @@ def test_a_good_catalog_has_the_same_version_however_often_it_is_read() -> None:
 
     assert wire.load(wire.dump(catalog)) == catalog
     assert wire.version_of(wire.dump(catalog)) == wire.version_of(wire.dump(wire.load(wire.dump(catalog))))
+
+
+def test_what_was_published_before_a_bound_came_still_loads() -> None:
+    far = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(-timedelta(hours=5)))
+    body = json.dumps(
+        {
+            "silences": [{"id": "s", "starts": "2026-01-01T00:00:00Z", "ends": far.isoformat(), "reason": "for good"}],
+            "runs": [{"id": "r", "iterations": 3, "idle": "9999d"}],
+        }
+    ).encode()
+
+    catalog = wire.load(body)
+
+    assert (catalog.silences[0].ends, catalog.runs[0].idle) == (far, 9_999 * 86_400_000)
+    assert wire.load(wire.dump(catalog)) == wire.load_sections(body, ("silences", "runs")) == catalog
 
 
 GOOD = PRICE.format(amount='"1"')

@@ -398,6 +398,9 @@ PARENT: dict[str, Any] = {"budget_id": "company", "dimensions": {}, "severity": 
         ({}, {"owner": "search"}, ["parent"]),  # who is told is what counts
         ({"threshold": "1"}, {}, ["parent"]),
         ({}, {"threshold": "1"}, ["parent", "child"]),  # 80 % says nothing of what is stopped
+        ({}, {"threshold": "guard"}, ["parent", "child"]),
+        ({"threshold": "guard"}, {"threshold": "1"}, ["parent", "child"]),
+        ({"threshold": "guard"}, {"threshold": "guard"}, ["parent"]),
         ({"severity": "info"}, {}, ["parent", "child"]),
         ({}, {"kind": "burn_rate", "budget_id": "team-burn", "threshold": "1h/5m"}, ["parent", "child"]),
         (

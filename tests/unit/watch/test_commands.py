@@ -25,6 +25,7 @@ from streams.watch.commands import (
     StartSilence,
     ms_of,
     read_command,
+    sendable,
     subject_of,
     write_command,
 )
@@ -108,14 +109,29 @@ def test_the_record_is_plain_json() -> None:
         b'{"kind":"ack","command_id":"1","at":"2026-11-20T12:00:00Z","by":"me"}',
         b'{"kind":"ack","command_id":"1","at":"2026-11-20T12:00:00","by":"me","alert_id":"a"}',  # no zone
         b'{"kind":"ack","command_id":"","at":"2026-11-20T12:00:00Z","by":"me","alert_id":"a"}',
-        b'{"kind":"ack","command_id":"1","at":"2200-01-01T00:00:00Z","by":"me","alert_id":"a"}',
-        b'{"kind":"silence","command_id":"1","at":"2026-11-20T12:00:00Z","by":"me","silence":{"id":"s","reason":"r",'
-        b'"starts":"2026-11-20T12:00:00Z","ends":"9999-12-31T23:59:59-05:00"}}',
     ],
 )
 def test_what_cannot_be_read_says_so_with_a_remedy(body: bytes | None) -> None:
     with pytest.raises(BadCommand, match="it counts for nothing, mend it and send it again"):
         read_command(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"kind":"ack","command_id":"1","at":"2200-01-01T00:00:00Z","by":"me","alert_id":"a"}',
+        b'{"kind":"silence","command_id":"1","at":"2026-11-20T12:00:00Z","by":"me","silence":{"id":"s","reason":"r",'
+        b'"starts":"2026-11-20T12:00:00Z","ends":"9999-12-31T23:59:59-05:00"}}',
+    ],
+)
+def test_a_moment_out_of_reach_is_not_sent_and_is_the_last_of_all_for_everybody_who_reads_it(body: bytes) -> None:
+    with pytest.raises(BadCommand, match="before 1970 or after 2199; it counts for nothing, mend it"):
+        sendable(body)
+
+    again = write_command(read_command(body))
+
+    assert b"2199-12-31T23:59:59Z" in again
+    assert sendable(again) == read_command(body)
 
 
 def test_a_field_of_a_later_version_is_no_error() -> None:

@@ -76,6 +76,16 @@ def test_a_silence_that_somebody_lifted_is_over_at_once() -> None:
     assert hush(silences((), (), commands), NOON) is None
 
 
+def test_what_a_silence_kept_quiet_until_it_was_lifted_stays_quiet_time() -> None:
+    commands = Commands()
+    commands.take(0, StartSilence(command_id="1", at=NOON, by="me", silence=silence_of(written(NOON, NOON + 5 * HOUR))))
+    commands.take(1, EndSilence(command_id="2", at=NOON + HOUR, by="me", silence_id="s"))
+
+    found = silences((), (), commands).quiet(SUBJECT, ms_of(NOON + 2 * HOUR))("warning", ms_of(NOON - HOUR))
+
+    assert found == HOUR // timedelta(milliseconds=1)
+
+
 def window(start: str, end: str, zone: str = "Europe/Berlin", days: Any = DAYS) -> Maintenance:
     return Maintenance(id="m", start=start, end=end, zone=zone, days=days, reason="backup")
 

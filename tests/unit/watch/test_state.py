@@ -262,6 +262,20 @@ def test_a_rule_that_comes_back_under_its_id_within_its_period_is_another_one_an
     assert stopped[0]["enforcement_id"] != stopped_again[0]["enforcement_id"]
 
 
+def test_who_starts_with_the_newest_version_finds_the_alerts_of_who_saw_every_one() -> None:
+    first, second = Catalog(budgets=(HOUR,)), Catalog(budgets=(HOUR, DAY))
+    live, rebuilt = WatchState(MemoryTracks()), WatchState(MemoryTracks())
+    for sequence, catalog in enumerate((second, first, second), 1):
+        live.adopt(sequence, catalog)
+    rebuilt.adopt(3, second, between={1: second, 2: first})
+
+    alerts = [state.take([day(0, "9"), hour(0, "12")], cause()).alerts for state in (live, rebuilt)]
+
+    assert alerts[0] == alerts[1]
+    assert said(alerts[0]) == [("hour", "1", "firing"), ("team-day", "0.8", "firing")]
+    assert live.head.since == rebuilt.head.since == {"hour": 1, "team-day": 3}
+
+
 def test_a_rule_that_comes_back_before_the_watch_saw_it_go_keeps_its_alert() -> None:
     state = fresh(Catalog(budgets=(DAY,)))
     first = state.take([day(0, "9")], cause()).alerts
@@ -439,16 +453,17 @@ def test_a_correction_of_what_was_forgotten_raises_nothing_and_leaves_nothing() 
     assert left.track.periods.keys() == {(START + late) * MINUTE_MS}
 
 
-def test_a_silence_without_end_that_an_earlier_version_took_stops_no_watch() -> None:
+def test_a_silence_without_end_that_an_earlier_version_sent_stops_no_watch() -> None:
     state = fresh()
     ends = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone(-timedelta(hours=5)))
     silence = commands.Silence("s", datetime(2026, 1, 1, tzinfo=UTC), ends, "for good")
-    state.command(0, commands.StartSilence(command_id="c", at=silence.starts, by="me", silence=silence), cause())
+    command = commands.StartSilence(command_id="c", at=silence.starts, by="me", silence=silence)
+    state.command(0, commands.read_command(commands.write_command(command)), cause())
 
     alerts = state.take([day(0, "9")], cause(1)).alerts
 
     assert said(alerts) == [("team-day", "0.8", "firing")]
-    assert alerts[0]["silenced"]["until"] == "9999-12-31T23:59:59.000Z"
+    assert alerts[0]["silenced"]["until"] == "2199-12-31T23:59:59.000Z"
 
 
 @pytest.mark.parametrize("of", [hour, day])
