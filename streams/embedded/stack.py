@@ -23,8 +23,9 @@ STACK = "stack.json"
 GIVE_UP_EXIT = 3  # a broken log: starting again cannot help
 RESTARTS = 5  # within RESTARTS_SECONDS, then the stack gives up
 RESTARTS_SECONDS = 60
-# On a machine that is too small for all of them, what is asked and what people wait for comes before what catches up.
-NICE = {"clickhouse": 10, "warehouse": 10, "meter": 5, "notify": 5}
+# On a machine that is too small for all of them, what is asked and what people wait for comes before what catches up:
+# checks first, then verdicts, then what they are made of, then what is stored.
+NICE = {"clickhouse": 15, "warehouse": 15, "meter": 10, "notify": 10, "watch": 5}
 
 
 class Held(Exception):
