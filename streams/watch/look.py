@@ -21,17 +21,17 @@ from streams.watch.conditions import Stretch
 from streams.watch.contributors import Contributor
 from streams.watch.enforcement import Enforced, enforce
 from streams.watch.exceptions import Grants, exception_field, extra_of, grants, uses
+from streams.watch.identity import identity_of
 from streams.watch.judge import judge, next_look, verdict_of
 from streams.watch.machine import Transition, Why, advance, next_due
 from streams.watch.raised import Raised
-from streams.watch.scopes import dimensions_of, parent_key, rule_of
+from streams.watch.scopes import dimensions_of, parent_key
 from streams.watch.silences import Silences, Subject, silences
 from streams.watch.verdicts import Standing
 from streams.watch.watched import PERIOD, Watched, WindowSpec, watched
 
 Contributors = Callable[[str], Iterable[Contributor]]  # by the name of a window, the largest first
 MOST_CAUSES = 5
-FIRST_VERSION = 1  # whose rules' ids were never others'
 
 
 class Looked(NamedTuple):
@@ -90,9 +90,8 @@ class Decisions:
         )
 
     def identity(self, key: str) -> str:
-        """What ids of a scope's records are made of: a rule that went and came back is another one, which alerts anew."""
-        since = self.since.get(rule_of(key), FIRST_VERSION)
-        return key if since == FIRST_VERSION else f"{key}\n{since}"
+        """What ids of a scope's records are made of."""
+        return identity_of(key, self.since)
 
     def dimensions(self, known: Watched, key: str) -> dict[str, str]:
         """What a scope names, the rule's own `where` included."""

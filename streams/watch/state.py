@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from streams.catalog.limits_problems import NAMING_ALERTS
 from streams.catalog.models import Catalog
 from streams.watch.alert_records import alert_record
 from streams.watch.alerts import Cause
@@ -21,6 +20,7 @@ from streams.watch.apart import Apart, about_apart, look_apart, price_changes
 from streams.watch.budget_record import budget_record
 from streams.watch.commands import Acknowledge, AnyCommand, Commands, Decide, EndSilence, Revoke, ms_of
 from streams.watch.conditions import Condition
+from streams.watch.identity import since_of
 from streams.watch.judge import needs_last_period
 from streams.watch.kept import Scoped, Tracks
 from streams.watch.look import Decisions, has_record, limited, look, position_of, record_of
@@ -135,12 +135,7 @@ class WatchState:
         if head.sequence:
             head.moved |= price_changes(old, catalog, sequence, published_ms)
         self._former[last] = self.decided  # until a tick finds that nobody needs it
-        had = ids_of(old)
-        for number, one in sorted({**(between or {}), sequence: catalog}.items()):
-            has = ids_of(one)
-            new = dict.fromkeys(sorted(has - had), number)
-            head.since = {name: at for name, at in head.since.items() if name in has} | new
-            had = has
+        head.since = since_of(head.since, old, {**(between or {}), sequence: catalog})
         self.resume(catalog, published_ms)
         head.sequence = sequence
         fresh = {i for i, w in self.watched.items() if i not in before or before[i].shape != w.shape}
@@ -387,11 +382,6 @@ class WatchState:
         return budget_record(
             known, key, held, standing, clock, extra, stamp, self.head.applied, parent, exception, outlook
         )
-
-
-def ids_of(catalog: Catalog) -> set[str]:
-    """Of everything in it that may alert."""
-    return {one.id for section in NAMING_ALERTS for one in getattr(catalog, section)}
 
 
 def figures_of(record: Record, untold: Sequence[str]) -> int:
