@@ -130,6 +130,7 @@ class Backtest:
         self._state.adopt(1, self.catalog)
         self._since: dict[str, int] = {}  # of alerts that are pending or open: when they crossed
         self._firing: dict[str, dict[str, Episode]] = {}  # by scope, by id
+        self._step: list[Delta] = []  # the last one, which the next page may go on with
 
     def take(self, rows: pl.DataFrame) -> None:
         """Rated rows, those of one tenant together and in the order of event time."""
@@ -150,14 +151,10 @@ class Backtest:
     def _take_in_steps(self, rows: pl.DataFrame) -> None:
         self._count(rows)
         deltas = totals(rows, [self._scope]).sort("slice", "scope", "currency")
-        step: list[Delta] = []
         for row in map(Delta._make, deltas.iter_rows()):
-            if step and row.slice // self.step_ms != step[0].slice // self.step_ms:
-                self._take_step(step)
-                step = []
-            step.append(row)
-        if step:
-            self._take_step(step)
+            if self._step and row.slice // self.step_ms != self._step[0].slice // self.step_ms:
+                self._take_step()
+            self._step.append(row)
 
     def _count(self, rows: pl.DataFrame) -> None:
         at = rows["event_time"].dt.epoch("ms")
@@ -165,7 +162,8 @@ class Backtest:
         self.events += len(at)
         self._first = min([self._first, *at.bottom_k(1)])
 
-    def _take_step(self, step: list[Delta]) -> None:
+    def _take_step(self) -> None:
+        step, self._step = self._step, []
         self._tick_until(step[0].slice)
         self._take(step, Cause(0, max(d.last_ms for d in step), "backtest", 0, -1))
 
@@ -236,6 +234,8 @@ class Backtest:
 
     def _finish(self) -> None:
         """To the end of the time, with nothing more to come; what is open then stays open."""
+        if self._step:
+            self._take_step()
         self._tick_until(self.end - 1)
 
     def _look_at(self, scope: str) -> None:

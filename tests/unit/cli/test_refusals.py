@@ -40,7 +40,8 @@ def refused(*arguments: str, **environment: str) -> str:
     )
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert "Traceback" not in done.stderr
-    [line] = done.stderr.strip().splitlines()
+    *said, line = done.stderr.strip().splitlines()
+    assert all(one.startswith("port ") for one in said)  # that another stack has
     return line
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streams.catalog.alerting import Rule, Silence
@@ -143,6 +143,7 @@ def test_a_back_test_says_what_the_live_watch_said_of_the_same_events(rule: str,
 @pytest.mark.parametrize("rule", RULES)
 @settings(max_examples=8, deadline=None)
 @given(st.lists(events, min_size=1, max_size=40), st.integers(1, 7))
+@example([event(0, 500, "b"), event(0, 500, "b"), event(0.5, 500, "a")], 2)
 def test_pages_may_end_anywhere(rule: str, found: list[dict[str, Any]], most: int) -> None:
     rows, end = frame(*found), START + 2 * DAY
     whole, paged = Told(CATALOG, rule, START, end, MINUTE), Told(CATALOG, rule, START, end, MINUTE)
@@ -151,8 +152,8 @@ def test_pages_may_end_anywhere(rule: str, found: list[dict[str, Any]], most: in
     for i in range(0, rows.height, most):
         paged.take(rows[i : i + most])
 
-    assert [(e.alert_id, e.closed) for e in paged.report().episodes] == [
-        (e.alert_id, e.closed) for e in whole.report().episodes
+    assert [(e.alert_id, e.opened, e.closed) for e in paged.report().episodes] == [
+        (e.alert_id, e.opened, e.closed) for e in whole.report().episodes
     ]
 
 
