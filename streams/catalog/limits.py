@@ -19,10 +19,8 @@ Unit = Literal["cost", "tokens", "events", "unpriced", "retries", "tool_calls", 
 Size = Literal["1m", "5m", "30m", "1h", "6h", "24h", "3d", "7d"]
 
 
-FIRST, LAST = (
-    datetime(1970, 1, 1, tzinfo=UTC),
-    datetime(2200, 1, 1, tzinfo=UTC),
-)  # further no zone can carry a moment over
+# Further no zone can carry a moment over.
+FIRST, LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def _moment(value: Any) -> Any:

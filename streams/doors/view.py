@@ -196,9 +196,8 @@ class View:
             seen, fresh = self.freshness.seen_ms(q), self.freshness.fresh_ms(q)
             if is_old(seen):
                 found.append(f"partition {q} of {topics.TOTALS} is not watched ({_age(seen, now)}); look at the watch")
-            elif is_old(fresh) and not is_old(
-                metered
-            ):  # each may be 40 s behind: what is known is as old as both together
+            # Each may be 40 s behind: what is known is as old as both together.
+            elif is_old(fresh) and not is_old(metered):
                 found.append(
                     f"partition {q} of {topics.TOTALS} is known too late ({_age(fresh, now)}); look at the meter and the watch"
                 )

@@ -34,9 +34,8 @@ def escape(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    return escape(
-        text.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}")
-    )  # no sign that means something where it is pasted
+    # No sign that means something where it is pasted.
+    return escape(text.replace("`", "\N{MODIFIER LETTER GRAVE ACCENT}"))
 
 
 def message(notices: Sequence[Notice]) -> dict[str, Any]:

@@ -121,6 +121,22 @@ _READ = msgspec.json.Decoder(AnyCommand)
 
 def read_command(body: bytes | None) -> AnyCommand:
     """A record of usage.commands. BadCommand says what is wrong with it."""
+    return _within_reach(_decoded(body))
+
+
+def sendable(body: bytes) -> AnyCommand:
+    """The command that every reader takes from it as it is written. BadCommand for any other."""
+    found = _decoded(body)
+    for name, moment in _moments(found):
+        if not FIRST <= moment < LAST:
+            raise BadCommand(
+                f"command: {name} is {moment.isoformat()}, before {FIRST:%Y} or after {LAST.year - 1}; it counts for nothing,"
+                " mend it and send it again"
+            )
+    return found
+
+
+def _decoded(body: bytes | None) -> AnyCommand:
     try:
         found: AnyCommand = _READ.decode(body or b"")
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
@@ -129,18 +145,6 @@ def read_command(body: bytes | None) -> AnyCommand:
         raise BadCommand(
             f"command: extra of {found.request_id} is no money above 0; it counts for nothing, mend it and send it again"
         )
-    return _within_reach(found)
-
-
-def sendable(body: bytes) -> AnyCommand:
-    """The command that every reader takes from it. BadCommand for one that none would take as it is written."""
-    found = read_command(body)
-    for name, moment in _moments(_READ.decode(body)):
-        if not FIRST <= moment < LAST:
-            raise BadCommand(
-                f"command: {name} is {moment.isoformat()}, before {FIRST:%Y} or after {LAST.year - 1}; it counts for nothing,"
-                " mend it and send it again"
-            )
     return found
 
 

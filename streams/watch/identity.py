@@ -2,16 +2,11 @@
 
 from collections.abc import Mapping
 
-from streams.catalog.limits_problems import NAMING_ALERTS
+from streams.catalog.limits_problems import named_rules
 from streams.catalog.models import Catalog
 from streams.watch.scopes import rule_of
 
 FIRST_VERSION = 1  # whose rules' ids were never others'
-
-
-def ids_of(catalog: Catalog) -> set[str]:
-    """Of everything in it that may alert."""
-    return {one.id for section in NAMING_ALERTS for one in getattr(catalog, section)}
 
 
 def since_of(known: Mapping[str, int], old: Catalog, versions: Mapping[int, Catalog]) -> dict[str, int]:
@@ -19,9 +14,9 @@ def since_of(known: Mapping[str, int], old: Catalog, versions: Mapping[int, Cata
 
     Of the log of catalogs alone, whichever versions a watch saw: one that starts anew finds the ids of the one before it.
     """
-    found, had = dict(known), ids_of(old)
+    found, had = dict(known), named_rules(old)
     for number, catalog in sorted(versions.items()):
-        has = ids_of(catalog)
+        has = named_rules(catalog)
         found = {name: at for name, at in found.items() if name in has} | dict.fromkeys(sorted(has - had), number)
         had = has
     return found
