@@ -492,8 +492,11 @@ async def test_a_topic_gets_the_same_typed_event() -> None:
     assert answer.taken
 
 
-ODD = st.text(st.characters(codec="utf-8", exclude_characters="\x00\n\r"), min_size=8, max_size=40).filter(
-    lambda text: text == text.strip() and len(set(text)) > 5
+# The last letters are in no payload, so that a secret in one came from the setting ("threshol" is a piece of every alert).
+ODD = (
+    st.text(st.characters(codec="utf-8", exclude_characters="\x00\n\r"), min_size=8, max_size=40)
+    .filter(lambda text: text == text.strip() and len(set(text)) > 5)
+    .map(lambda text: f"{text}Qz7")
 )
 
 
