@@ -7,8 +7,9 @@ from typing import Any
 import typer
 
 from streams.cli.running import find_settings
-from streams.cli.watching import BOOTSTRAP, BY, DATA, JSON, TENANT, ask, asker, pairs, say
+from streams.cli.watching import BOOTSTRAP, BY, DATA, JSON, TENANT, Seen, ask, asker, check_rules, pairs, say
 from streams.jobs import commands as job
+from streams.watch.commands import Annotate
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +39,12 @@ def register(app: typer.Typer) -> None:
         who = asker(by, tenant)
         match = {"where": pairs(where), "rules": rule, "tenant": tenant or "*"}
         fields: dict[str, Any] = {"id": name, "type": kind, "text": text, "moment": at, "match": match, "link": link}
-        asked = ask(find_settings(bootstrap, None, data), lambda seen: job.annotate(who, fields))
+
+        def annotation(seen: Seen) -> Annotate:
+            check_rules(seen, rule)
+            return job.annotate(who, fields)
+
+        asked = ask(find_settings(bootstrap, None, data), annotation, alerts=bool(rule), catalog=bool(rule))
         found = asked.annotation_id  # type: ignore[union-attr]
         when = f"{asked.moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"  # type: ignore[union-attr]
         say(asked, f"annotation {found}: {kind} at {when}", as_json)

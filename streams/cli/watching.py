@@ -9,10 +9,10 @@ from typing import Any
 
 import typer
 
-from streams.catalog.limits_problems import NO_RULE, named_rules, near
 from streams.catalog.models import Catalog
 from streams.cli.running import user
 from streams.cli.screen import tell
+from streams.jobs import commands as job
 from streams.jobs.commands import Asker, CommandRefused
 from streams.kafka import topics
 from streams.kafka.alerts_log import AlertsLog
@@ -134,11 +134,8 @@ def ask(settings: Settings, command_of: Callable[[Seen], AnyCommand], **what: bo
 
 
 def check_rules(seen: Seen, names: Sequence[str]) -> None:
-    """A slip in an id would match nothing, silently; ids that only alerts know, since the rule is gone, are none."""
-    known = named_rules(seen.catalog) | {str(r["budget_id"]) for r in seen.alerts.all()}
-    for name in names:
-        if name not in known:
-            raise CommandRefused(f"rule {name}: {NO_RULE}; {near(name, known)}")
+    """CommandRefused for an id that neither the catalog nor an alert has."""
+    job.check_rules(names, seen.catalog, lambda: {str(r["budget_id"]) for r in seen.alerts.all()})
 
 
 def complete(prefix: str, known: Iterable[str], what: str = "alert") -> str | None:

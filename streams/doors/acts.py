@@ -16,9 +16,10 @@ from streams.doors.auth import Principal
 from streams.doors.door import Door
 from streams.doors.problems import Problem
 from streams.doors.records import alert_of
+from streams.doors.view import View
 from streams.jobs import commands as job
 from streams.jobs.commands import Asker, CommandRefused
-from streams.watch.commands import Acknowledge, Annotate, EndSilence, Silence, StartSilence
+from streams.watch.commands import Acknowledge, Annotate, EndSilence
 from streams.watch.silences import match_of
 
 Text = Annotated[str, Field(max_length=1024)]
@@ -66,16 +67,17 @@ def routes(door: Door) -> APIRouter:
     @router.post("/v1/silences", status_code=202)
     async def silence(asked: NewSilence, principal: Operator) -> Told:
         """Tell nobody of the alerts that match, for a while; they are recorded all the same."""
-        now = door.now()
-        starts = asked.starts or now
-        if asked.ends <= starts or asked.ends <= now:
-            raise Problem(422, f"ends: {asked.ends.isoformat()} is over, or not after starts; give a later moment")
         _own_match(asked.match, principal)
         name = asked.id or f"s-{uuid.uuid4().hex[:12]}"
         if name in view.commands.silences:
             raise Problem(409, f"silence {name}: is there already; take another id, or none")
-        found = Silence(name, starts, asked.ends, asked.reason, match_of(asked.match))
-        return {"silence_id": name, **await send(StartSilence(silence=found, **signed(door, principal)))}
+        _known_rules(asked.match, view, principal)
+        fields = asked.model_dump() | {"id": name}
+        try:
+            command = job.start_silence(Asker(principal.name, door.now()), fields, view.commands, view.catalog)
+        except CommandRefused as error:
+            raise Problem(422, str(error)) from error
+        return {"silence_id": name, **await send(command)}
 
     @router.delete("/v1/silences/{silence_id}", status_code=202)
     async def unsilence(silence_id: str, principal: Operator) -> Told:
@@ -91,6 +93,7 @@ def routes(door: Door) -> APIRouter:
     async def annotate(asked: NewAnnotation, principal: Operator) -> Told:
         """Post a deploy, a prompt version or an incident, to stand beside the alerts that it may explain."""
         _own_match(asked.match, principal)
+        _known_rules(asked.match, view, principal)
         name = f"a-{uuid.uuid4().hex[:12]}"
         command = Annotate(
             annotation_id=name,
@@ -122,6 +125,18 @@ def signed(door: Door, by: Principal | str) -> Told:
         "at": door.now(),
         "by": by if isinstance(by, str) else by.name,
     }
+
+
+def _known_rules(match: Matcher, view: View, principal: Principal) -> None:
+    """Problem 422 for an id that nothing has; a limited token is not told those of others."""
+    try:
+        job.check_rules(
+            match.rules,
+            view.catalog,
+            view.alert_rules,
+        )
+    except CommandRefused as error:
+        raise Problem(422, str(error).partition(";")[0] if principal.is_limited else str(error)) from error
 
 
 def _own_match(match: Matcher, principal: Principal) -> None:

@@ -167,6 +167,10 @@ class View:
         known = self.alerts.get(name)
         return None if known is None else dict(DECODE.decode(known.body))
 
+    def alert_rules(self) -> set[str]:
+        """Ids of the rules that alerts are of."""
+        return {str(DECODE.decode(alert.body)["budget_id"]) for alert in self.alerts.values()}
+
     def staleness(self) -> dict[int, int | None]:
         """Milliseconds by partition of totals; None: nobody can say."""
         now = self.now_ms()

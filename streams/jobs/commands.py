@@ -4,7 +4,7 @@ appended to usage.commands as it is. CommandRefused says what is wrong and what 
 
 import re
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from streams.catalog.alerting import Silence as SilenceModel
 from streams.catalog.annotations import Annotation
 from streams.catalog.limits import Exemption
-from streams.catalog.limits_problems import exception_misfit
+from streams.catalog.limits_problems import NO_RULE, exception_misfit, named_rules, near
 from streams.catalog.models import Catalog
 from streams.watch.commands import (
     Acknowledge,
@@ -69,6 +69,16 @@ def acknowledge(asker: Asker, record: Mapping[str, Any], note: str = "") -> Ackn
     if state != FIRING:
         raise CommandRefused(f"alert {name}: is {state}; only what fires can be acknowledged")
     return Acknowledge(**asker.signed, alert_id=name, note=note, scope=str(record["scope"]))
+
+
+def check_rules(names: Iterable[str], catalog: Catalog, of_alerts: Callable[[], Collection[str]]) -> None:
+    """A slip in an id would match nothing, silently. of_alerts: ids of rules that alerts are of, which may be gone."""
+    known = named_rules(catalog)
+    if unknown := [name for name in names if name not in known]:
+        known |= set(of_alerts())
+        for name in unknown:
+            if name not in known:
+                raise CommandRefused(f"rule {name}: {NO_RULE}; {near(name, known)}")
 
 
 def start_silence(asker: Asker, fields: Mapping[str, Any], known: Commands, catalog: Catalog) -> StartSilence:

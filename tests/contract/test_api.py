@@ -716,6 +716,19 @@ async def test_what_is_not_there_is_a_problem_too(
     assert detail is None or found[1] == detail
 
 
+async def test_a_rule_that_nobody_has_is_refused_and_one_that_an_alert_still_bears_is_not(doorway: Doorway) -> None:
+    doorway.alerts(alert("a1", budget_id="gone"))
+    silence, note = {"ends": LATER, "reason": "r"}, {"type": "deploy", "text": "v2"}
+    slip = {"match": {"rules": ["tean"]}}
+
+    for path, body in (("/v1/silences", silence), ("/v1/annotations", note)):
+        assert problem(await post(doorway, path, body | slip)) == (
+            422, "rule tean: no budget, burn rate, run or rule has this id; is it team?"
+        )  # fmt: skip
+        assert (await post(doorway, path, body | {"match": {"rules": ["gone"]}})).status_code == 202
+    assert problem(await post(doorway, "/v1/silences", silence | {"ends": "2020-01-01"}))[0] == 422
+
+
 async def test_a_body_that_is_no_json_and_several_slips_are_named(doorway: Doorway) -> None:
     async with doorway.client() as client:
         broken = await client.post("/v1/check", content=b"{", headers={"Content-Type": "application/json"})
