@@ -48,6 +48,9 @@ def limits_problems(catalog: Catalog) -> list[str]:
 def _of_run(run: RunLimits) -> Iterator[str]:
     if not _named(run.each, {}):
         yield f"runs {run.id}: each names the tenant alone, which never ends; name what a run is, run_id"
+    for name in ("cost", "elapsed"):
+        if getattr(run, name) == 0:
+            yield f"runs {run.id}: {name} is 0, which stops every run at its first request; give more, or leave it out"
     if run.warn_at > 1:
         yield f"runs {run.id}: warn_at is {run.warn_at:f}, which is above every limit; {SHARES}"
 
@@ -171,6 +174,13 @@ def exception_misfit(
         return f"budget {budget.id} has no limit that could be raised; give it one, or leave the exception out"
     if budget.tenant not in {"*", exception.tenant}:
         return f"budget {budget.id} is for tenant {budget.tenant}, not for {exception.tenant}; mend tenant"
+    if isinstance(budget, Budget) and budget.split:
+        consumer, listed = exception.where.get(budget.split.by), sorted(budget.split.shares)
+        if consumer is not None and consumer not in listed:
+            return (
+                f"where says {budget.split.by} = {consumer}, budget {budget.id} has shares for {', '.join(listed)}; "
+                "write one of them (* is all others together)"
+            )
     wanted, given = _named(budget.each, {}) | split, _named((), exception.where)
     if lacks := sorted(wanted - given):
         return f"where lacks {', '.join(lacks)}: budget {budget.id} holds for each; name the one that is meant"

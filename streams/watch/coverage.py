@@ -119,7 +119,11 @@ class Coverage:
 
     def in_force(self, cover: Cover, dimensions: Mapping[str, str], now: int) -> Sequence[Grant]:
         """Exceptions that add to the limit of one scope."""
-        return self.grants.in_force(cover.id, dimensions[TENANT], dimensions, now) if self.grants.by_budget else ()
+        if not self.grants.by_budget:
+            return ()
+        if cover.split:
+            dimensions = {**dimensions, cover.split: cover.listed(dimensions.get(cover.split))}
+        return self.grants.in_force(cover.id, dimensions[TENANT], dimensions, now)
 
     def with_commands(self, commands: Commands) -> "Coverage":
         """The same, with the exceptions that people approved."""

@@ -269,7 +269,7 @@ def _go_on(name: str, known: Raised, c: Condition, look: _Look) -> _Change:
             return now, []
         return _tell(name, replace(now, state=FIRING), look, "pending_over", c)
     reason = _why_clear(known, c, look)
-    if c.clear and not (c.latched and reason == "cleared"):
+    if c.clear and (known.clear or not (c.latched and reason == "cleared")):
         if not known.clear:
             now = replace(now, clear=look.clock, clearing=reason)
         if look.clock - now.clear >= look.policy.resolve_after:

@@ -8,7 +8,7 @@ from streams.catalog.limits import RunLimits
 from streams.watch.alerts import text
 from streams.watch.conditions import Condition, Stretch
 from streams.watch.exact import EXACT
-from streams.watch.verdicts import Standing, Verdict, amount_text, headroom, percent_of, verdict_under
+from streams.watch.verdicts import Standing, Verdict, amount_text, headroom, percent_of, share_of, verdict_under
 from streams.watch.watched import PERIOD
 from streams.watch.windows import Sums
 
@@ -42,7 +42,7 @@ def limits_of(limits: RunLimits, extra: Decimal = Decimal(0)) -> dict[str, Decim
 
 def binding(used: Mapping[str, Decimal], limits: Mapping[str, Decimal]) -> str:
     """The limit of which most is used."""
-    return max(limits, key=lambda name: EXACT.divide(used[name], limits[name]))
+    return max(limits, key=lambda name: share_of(used[name], limits[name]))
 
 
 def judge_run(limits: RunLimits, stretches: Mapping[str, Stretch], extra: Decimal) -> list[Condition]:

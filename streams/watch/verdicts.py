@@ -66,9 +66,14 @@ def headroom(used: Decimal, limit: Decimal) -> Decimal:
     return max(EXACT.subtract(limit, used), Decimal(0))
 
 
+def share_of(used: Decimal, limit: Decimal) -> Decimal:
+    """How much of a limit is used. Of a limit of 0 all is, before anything was used."""
+    return EXACT.divide(used, limit) if limit else Decimal(1)
+
+
 def percent_of(used: Decimal, limit: Decimal) -> Decimal:
-    """Of a limit above 0, in percent with one decimal, never rounded up to a hundred."""
-    exact = EXACT.divide(EXACT.multiply(used, Decimal(100)), limit)
+    """`share_of` in percent with one decimal, never rounded up to a hundred."""
+    exact = EXACT.multiply(share_of(used, limit), Decimal(100))
     shown = exact.quantize(Decimal("0.1"), context=EXACT)
     return Decimal("99.9") if exact < 100 <= shown else shown
 

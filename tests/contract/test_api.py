@@ -14,6 +14,7 @@ from streams.catalog.limits import Budget
 from streams.catalog.models import Catalog
 from streams.doors.view import Alert
 from streams.links import Link
+from streams.watch.alerts import instant
 from streams.watch.commands import EndSilence, StartSilence, read_command
 from streams.watch.freshness import beat_key, beat_record
 from tests.support.doors import Doorway, alert, enforcement, tokens
@@ -29,6 +30,7 @@ CATALOG = Catalog(
     )
 )
 TEAM, COMPANY = "team|tenant_id=acme|team=search", "company|tenant_id=acme"
+TODAY = f"{datetime.fromtimestamp(NOW / 1000, UTC):%Y-%m-%d}"
 LATER = (datetime.fromtimestamp(NOW / 1000, UTC) + timedelta(days=2)).isoformat()
 
 
@@ -348,7 +350,10 @@ async def test_an_exception_is_requested_decided_once_and_counts_in_the_next_che
 
     assert [a["request"]["request_id"] for a in asked] == [name]
     assert decided.status_code == 202
-    assert problem(again) == (409, f"exception {name}: was approved by loopback; ask for a new one")
+    assert problem(again) == (
+        409,
+        f"exception {name}: was approved by loopback on {TODAY}; request it anew under another name",
+    )
     assert (before["headroom"], after["headroom"]) == ("10", "15")
     assert after["scopes"][0]["exception"]["extra"] == "5"
 
@@ -356,6 +361,22 @@ async def test_an_exception_is_requested_decided_once_and_counts_in_the_next_che
     doorway.hear()
     assert revoked.status_code == 202
     assert (await get(doorway, "/v1/check?tenant=acme&team=new")).json()["headroom"] == "10"
+
+
+async def test_what_has_expired_is_neither_approved_nor_revoked(doorway: Doorway) -> None:
+    soon = {**REQUEST, "where": {"team": "new"}, "expires": instant(NOW + 3_600_000)}
+    waiting, given = [(await post(doorway, "/v1/exceptions", soon)).json()["request_id"] for _ in range(2)]
+    doorway.hear()
+    await post(doorway, f"/v1/exceptions/{given}/decide", {"approved": True})
+    doorway.hear()
+    doorway.clock.now += 7_200_000
+
+    late = problem(await post(doorway, f"/v1/exceptions/{waiting}/decide", {"approved": True}))
+    over = problem(await post(doorway, f"/v1/exceptions/{given}/revoke"))
+
+    assert (late[0], "request it anew with a later day" in late[1]) == (409, True)
+    assert over == (409, f"exception {given}: expired by itself; nothing is left to do")
+    assert (await post(doorway, f"/v1/exceptions/{waiting}/decide", {"approved": False})).status_code == 202
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streams.catalog.limits import Budget, Exemption, Rolling
+from streams.catalog.limits import Budget, Exemption, Rolling, Split
 from streams.catalog.limits_problems import exception_misfit
 from streams.catalog.parse import parse_files
 from streams.catalog.validate import CatalogError
@@ -54,6 +54,10 @@ SLIPS = {
     "a warning in percent": (
         '[[runs]]\nid = "agents"\ntokens = 1000\nwarn_at = "80"\n',
         "limits.toml:1: runs agents: warn_at is 80, which is above every limit; they are shares of it",
+    ),
+    "a run that may do nothing": (
+        '[[runs]]\nid = "agents"\ncost = "0"\n',
+        "limits.toml:1: runs agents: cost is 0, which stops every run at its first request; give more, or leave it out",
     ),
     "thresholds that fall": (
         budget(more='thresholds = ["1.0", "0.8"]'),
@@ -326,6 +330,17 @@ def test_an_exception_names_one_scope_of_its_budget(given: dict[str, object], sa
 
     assert found.startswith(said)
     assert bool(found) == bool(said)
+
+
+def test_an_exception_names_a_consumer_as_the_split_lists_it() -> None:
+    split = Split(by="team", shares={"a": "0.5", "*": "0.1"})
+    own = Budget(id="b", tenant="acme", limit="100", period=Rolling(size="1h"), split=split)
+
+    said = [exception_misfit(exemption(where={"team": team}), {"b": own}) for team in ("a", "*", "other")]
+
+    assert said == [
+        "", "", "where says team = other, budget b has shares for *, a; write one of them (* is all others together)"
+    ]  # fmt: skip
 
 
 def test_an_exception_from_a_limit_that_is_not_there_is_refused() -> None:

@@ -208,6 +208,22 @@ def test_a_share_of_a_split_is_the_limit_of_its_scope_and_the_others_share_one()
     assert of(application="chat") == of() == ("agent|tenant_id=acme|application=*", "1")
 
 
+def test_an_exception_for_the_others_of_a_split_raises_what_they_share() -> None:
+    split = Split(by="application", shares={"mail": Decimal("0.6"), "*": Decimal("0.1")})
+    given = Exemption(
+        id="a", budget="agent", tenant="acme", where={"application": "*"}, extra=Decimal(5), justification="launch",
+        approver="cfo", starts=instant(NOW - DAY), expires=instant(NOW + DAY),
+    )  # fmt: skip
+    found = coverage_of(
+        Catalog(budgets=(Budget(id="agent", limit=Decimal(10), period=MONTH, split=split),), exceptions=(given,))
+    )
+
+    def of(**dims: str) -> str | None:
+        return check(found, knowing(), Question({"tenant_id": "acme", **dims}), NOW).limit
+
+    assert (of(application="chat"), of(), of(application="mail")) == ("6", "6", "6")
+
+
 # what limits a run
 
 

@@ -167,6 +167,14 @@ def test_a_latched_alert_that_is_cleared_says_by_what(how: dict[str, Any], condi
     assert scope.look(1, condition, **how) == [("resolved", reason)]
 
 
+def test_what_a_correction_cleared_resolves_after_the_quiet_time_whoever_looks_then() -> None:
+    scope = Scope(Paged(resolve_after="10m"))
+    scope.look(0, budget(12))
+    scope.look(1, budget(2), why="correction")
+
+    assert (scope.due, scope.look(11, budget(2), why="time")) == (11, [("resolved", "correction")])
+
+
 def test_a_limit_that_moves_while_it_is_over_changes_nothing_but_what_comes_after_is_told_apart() -> None:
     scope = Scope()
     scope.look(0, budget(20))

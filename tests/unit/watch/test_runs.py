@@ -89,6 +89,14 @@ def test_whatever_is_reached_first_stops_the_run_and_is_named(name: str, limit: 
     assert (where.verdict, where.binding, where.headroom) == ("stop", name, Decimal(0))
 
 
+@pytest.mark.parametrize("given_", [{"cost": "0"}, {"elapsed": "0s"}, {"cost": "0", "tokens": 5}])
+def test_a_limit_of_nothing_is_reached_by_the_first_request(given_: dict[str, Any]) -> None:
+    own = RunLimits.model_validate({"id": "agent", **given_})
+
+    assert standing(own, Sums(events=1, tokens=4)).verdict == "stop"
+    assert [c.name for c in conditions(own, Sums(events=1, tokens=4)).values() if c.over] == [next(iter(given_))]
+
+
 def test_of_several_limits_the_one_of_which_most_is_used_binds() -> None:
     assert standing(limits(), Sums(events=100, cost=Decimal("4.9"))).binding == "cost"
     assert standing(limits(), Sums(events=210, cost=Decimal("4.9"))).binding == "iterations"
