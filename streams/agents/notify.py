@@ -11,7 +11,7 @@ from typing import Any
 from streams.agents.notify_digest import Digests
 from streams.agents.notify_dispatch import Dispatcher
 from streams.agents.notify_log import DeliveryLog
-from streams.agents.notify_partition import NotifyPartition, read_alert
+from streams.agents.notify_partition import NotifyPartition
 from streams.agents.stage import follow
 from streams.catalog.models import Catalog
 from streams.catalog.routes import Endpoint
@@ -23,6 +23,7 @@ from streams.notify.inhibit import parents_of
 from streams.notify.plan import Asked
 from streams.notify.web import Web
 from streams.settings import Settings
+from streams.watch.published import read_alert
 
 LANDING_SECONDS = 5.0  # how long a rebalance or a stop waits for posts in the air
 MOST_RECORDS = 2_000  # alerts kept in memory, so that a retry need not read the topic

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
-import msgspec
 import structlog
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -13,6 +12,7 @@ from streams.catalog.limits import Budget
 from streams.catalog.models import Catalog
 from streams.catalog.routes import Digest
 from streams.kafka import topics
+from streams.kafka.budgets_log import read_budgets
 from streams.kafka.client import KafkaClient
 from streams.notify.delivery import Delivery
 from streams.notify.digest import at_risk, body_of, digest_id, due, fired, owners_of
@@ -21,6 +21,7 @@ from streams.outside import Away
 from streams.settings import Settings
 from streams.warehouse.client import ask, connect
 from streams.warehouse.queries import run_query
+from streams.watch.published import read_alert
 
 log = structlog.get_logger()
 WEEK_MS = 7 * 86_400_000
@@ -93,7 +94,7 @@ async def compute(
     def ours(record: Mapping[str, Any]) -> bool:
         return digest.tenant in ("*", record.get("tenant_id"))
 
-    standing = {s: r for s, r in (await _budgets(kafka)).items() if r.get("budget_id") in ids and ours(r)}
+    standing = {s: r for s, r in (await read_budgets(kafka)).items() if r.get("budget_id") in ids and ours(r)}
     alerts = [r for r in await _alerts(kafka, owner, at - WEEK_MS) if ours(r)]
     try:
         spend, note = await ask(_spend, settings.clickhouse_url, own, digest.tenant, at), ""
@@ -145,21 +146,6 @@ def _sql(ms: int) -> str:
     return f"{utc(ms):%Y-%m-%d %H:%M:%S}"
 
 
-async def _budgets(kafka: KafkaClient) -> dict[str, Mapping[str, Any]]:
-    """By scope the last record of usage.budgets."""
-    found = dict[str, Mapping[str, Any]]()
-    for partition in await kafka.partitions(topics.BUDGETS):
-        log = kafka.log(topics.BUDGETS, partition)
-        begin, end = await log.bounds()
-        async for message in log.read(begin, end):
-            scope = (message.key or b"").decode()
-            if message.value is None:
-                found.pop(scope, None)
-            else:
-                found[scope] = msgspec.json.decode(message.value)
-    return found
-
-
 async def _alerts(kafka: KafkaClient, owner: str, since: int) -> list[dict[str, Any]]:
     """Records of usage.alerts of an owner that the broker took since then."""
     found = []
@@ -167,8 +153,8 @@ async def _alerts(kafka: KafkaClient, owner: str, since: int) -> list[dict[str, 
         log = kafka.log(topics.ALERTS, partition)
         begin, end = await log.bounds()
         async for message in log.read(begin, end):
-            if message.timestamp >= since and message.value:
-                record = msgspec.json.decode(message.value)
-                if record.get("owner") == owner:
-                    found.append(record)
+            if message.timestamp < since or (record := read_alert(message.value)) is None:
+                continue
+            if record.get("owner") == owner:
+                found.append(record)
     return found

@@ -6,7 +6,6 @@ The commit never waits for an endpoint: what is owed for a day lives in usage.de
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 import structlog
 
 from streams import metrics
@@ -16,19 +15,9 @@ from streams.catalog.routes import matching
 from streams.notify.delivery import Delivery
 from streams.notify.plan import Place, plan
 from streams.pipeline.frames import Record
+from streams.watch.published import read_alert
 
 log = structlog.get_logger()
-
-
-def read_alert(value: bytes | None) -> dict[str, Any] | None:
-    """A record of usage.alerts; None when it is none, which is said once and passed over."""
-    try:
-        found = msgspec.json.decode(value or b"null")
-    except msgspec.DecodeError:
-        return None
-    if isinstance(found, dict) and found.get("alert_id") and isinstance(found.get("revision"), int):
-        return found
-    return None
 
 
 class NotifyPartition:

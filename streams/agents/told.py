@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from streams.agents.tracks import SqliteTracks
-from streams.kafka.ports import Log, append_surely
+from streams.kafka.ports import Log, Message, append_surely
 from streams.watch.freshness import is_beat
 from streams.watch.state import WatchState
 
@@ -59,8 +59,7 @@ class Told:
             async for message in self._log.read(begin if is_all else self.end, end):
                 if is_beat(message.key):
                     continue
-                figures = 0 if message.value is None else int(dict(message.headers).get("figures", b"-1"))
-                said.append(((message.key or b"").decode(), figures))
+                said.append(((message.key or b"").decode(errors="replace"), _figures(message)))
                 if len(said) >= TOGETHER:
                     self._tracks.hear(said)
                     said = []
@@ -71,3 +70,9 @@ class Told:
                 await self.publish(self._state.records(other[at : at + TOGETHER], (), stamp, again=True))
             for at in range(0, len(gone), TOGETHER):
                 await self.publish(self._state.records((), gone[at : at + TOGETHER], stamp))
+
+
+def _figures(message: Message) -> int:
+    """What its writer says that it is made of; of a tombstone 0, of what no watch wrote -1."""
+    said = dict(message.headers).get("figures", b"")
+    return 0 if message.value is None else int(said) if said.isdigit() else -1

@@ -14,10 +14,9 @@ from streams.cli import baselines, forecasts
 from streams.cli.running import find_settings
 from streams.cli.screen import Table, console, marked, tell
 from streams.jobs.baseline import short
-from streams.kafka import topics
+from streams.kafka.budgets_log import read_budgets
 from streams.kafka.client import KafkaClient
 from streams.settings import Settings
-from streams.watch.freshness import is_beat
 
 MOST_ROWS = 40  # for people; --json has all
 COLOURS = {"allow": "green", "report": "green", "warn": "yellow", "require_approval": "yellow", "stop": "red"}
@@ -30,28 +29,11 @@ Record = dict[str, Any]
 
 async def states(settings: Settings) -> dict[str, Record]:
     """The newest record of each scope on usage.budgets."""
-    kafka, found = KafkaClient(settings.bootstrap), dict[str, Record]()
+    kafka = KafkaClient(settings.bootstrap)
     try:
-        for partition in await kafka.partitions(topics.BUDGETS):
-            log = kafka.log(topics.BUDGETS, partition)
-            begin, end = await log.bounds()
-            async for message in log.read(begin, end):
-                if not is_beat(message.key):
-                    take(found, (message.key or b"").decode(), message.value)
+        return await read_budgets(kafka)
     finally:
         await kafka.close()
-    return found
-
-
-def take(found: dict[str, Record], scope: str, body: bytes | None) -> None:
-    """One record more: of a scope the highest stamp stays, whoever wrote later; nothing ends it."""
-    if body is None:
-        found.pop(scope, None)
-        return
-    record = json.loads(body)
-    known, stamp = found.get(scope), record["stamp"]
-    if known is None or known["stamp"]["stream"] != stamp["stream"] or known["stamp"]["offset"] <= stamp["offset"]:
-        found[scope] = record
 
 
 def share(record: Mapping[str, Any]) -> Decimal | None:

@@ -26,6 +26,7 @@ from streams.notify.channels import Letter, payload, send
 from streams.notify.delivery import Delivery, delivery_id, encode, facts_of
 from streams.notify.instants import rfc3339
 from streams.settings import Settings
+from streams.watch.published import read_alert
 
 T = TypeVar("T")
 DATA = typer.Option(None, help="Folder of the stack.")
@@ -101,8 +102,9 @@ async def find_alert(kafka: KafkaClient, prefix: str) -> tuple[dict[str, Any], t
         async for message in log.read(begin, end):
             if prefix.encode() not in (message.value or b""):
                 continue
-            record = json.loads(message.value or b"{}")
-            name = str(record.get("alert_id", ""))
+            if (record := read_alert(message.value)) is None:
+                continue
+            name = record["alert_id"]
             if name.startswith(prefix) and (name not in best or record["revision"] >= best[name][0]["revision"]):
                 best[name] = record, (p, message.offset)
     if (found := complete(prefix, best)) is None:

@@ -16,13 +16,13 @@ from streams.jobs import commands as job
 from streams.jobs.commands import Asker, CommandRefused
 from streams.kafka import topics
 from streams.kafka.alerts_log import AlertsLog
+from streams.kafka.budgets_log import read_budgets
 from streams.kafka.catalog_log import CatalogLog
 from streams.kafka.client import KafkaClient
 from streams.kafka.commands_log import CommandsLog
 from streams.settings import Settings
 from streams.watch.alerts import instant
 from streams.watch.commands import AnyCommand, BadCommand, ms_of, plain
-from streams.watch.freshness import is_beat
 
 Record = dict[str, Any]
 JSON = typer.Option(False, "--json", help="For machines.")
@@ -76,31 +76,10 @@ async def read(
         if catalog:
             versions = CatalogLog(kafka.log(topics.CATALOG, 0))
             known = versions.catalog(await versions.refresh())
-        return Seen(
-            seen_alerts, commands, known or Catalog(), await _budgets(kafka, partitions) if budgets else {}
-        ), kafka
+        return Seen(seen_alerts, commands, known or Catalog(), await read_budgets(kafka) if budgets else {}), kafka
     except BaseException:
         await kafka.close()
         raise
-
-
-async def _budgets(kafka: KafkaClient, partitions: Sequence[int]) -> dict[str, Record]:
-    """usage.budgets: of each scope the record with the highest stamp; a tombstone takes it away."""
-    found = dict[str, Record]()
-    for partition in partitions:
-        log = kafka.log(topics.BUDGETS, partition)
-        begin, end = await log.bounds()
-        async for message in log.read(begin, end):
-            if is_beat(message.key):
-                continue
-            scope = (message.key or b"").decode()
-            if message.value is None:
-                found.pop(scope, None)
-                continue
-            record = json.loads(message.value)
-            if scope not in found or found[scope]["stamp"]["offset"] <= record["stamp"]["offset"]:
-                found[scope] = record
-    return found
 
 
 def look(settings: Settings, **what: bool) -> Seen:

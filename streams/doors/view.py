@@ -19,7 +19,8 @@ from streams.kafka.ports import Message
 from streams.watch.commands import BadCommand, Commands, read_command
 from streams.watch.coverage import Coverage, coverage_of
 from streams.watch.freshness import Freshness, read_beat
-from streams.watch.packed_record import HEARTBEAT, PackedRecord, pack, standing_of, unpack
+from streams.watch.packed_record import HEARTBEAT, PackedRecord, unpack
+from streams.watch.published import Unreadable, alert_of, enforcement_of, packed_budget
 from streams.watch.scopes import dimensions_of
 
 log = structlog.get_logger()
@@ -93,7 +94,7 @@ class View:
         for message in messages:
             try:
                 fold(message)
-            except (msgspec.DecodeError, BadCommand, KeyError, ValueError, TypeError) as error:
+            except (msgspec.DecodeError, BadCommand, Unreadable, UnicodeDecodeError) as error:
                 log.warning(
                     "record is left out", topic=topic, partition=partition, offset=message.offset, error=repr(error)
                 )
@@ -114,7 +115,7 @@ class View:
         if message.value is None:
             self._standings.pop(key, None)
             return
-        fresh, known = standing_of(DECODE.decode(message.value)), self._standings.get(key)
+        packed, known = packed_budget(message.key, message.value), self._standings.get(key)
         if known is None and len(self._standings) >= self._most:
             if not self.is_full:
                 self.is_full = True
@@ -123,14 +124,14 @@ class View:
                 )
             return
         if known is not None:
-            before = unpack(known)
+            before, fresh = unpack(known), unpack(packed)
             if before.stream == fresh.stream and before.offset > fresh.offset:
                 return  # compaction could keep a late record of a former owner
-        self._standings[key] = pack(fresh)
+        self._standings[key] = packed
 
     def _alert(self, message: Message) -> None:
         body = message.value or b""
-        found = DECODE.decode(body)
+        found = alert_of(body)
         name, revision = found["alert_id"], found["revision"]
         known = self.alerts.pop(name, None)  # put in again at the end: the order is that of the last change
         if known is not None and known.revision >= revision:
@@ -143,7 +144,7 @@ class View:
 
     def _enforcement(self, message: Message) -> None:
         body = message.value or b""
-        self.enforcements.setdefault(DECODE.decode(body)["enforcement_id"], body)
+        self.enforcements.setdefault(enforcement_of(body)["enforcement_id"], body)
         if len(self.enforcements) > MOST_ENFORCEMENTS:
             del self.enforcements[next(iter(self.enforcements))]
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import structlog
 
 from streams.kafka.ports import Log
+from streams.watch.published import Unreadable, alert_of
 
 log = structlog.get_logger()
 Record = dict[str, Any]
@@ -26,14 +26,13 @@ class AlertsLog:
             begin, end = await partition.bounds()
             async for message in partition.read(max(begin, self._next[i]), end):
                 try:
-                    record = msgspec.json.decode(message.value or b"", type=Record)
-                    name, revision = str(record["alert_id"]), int(record["revision"])
-                except (msgspec.DecodeError, msgspec.ValidationError, KeyError, ValueError) as error:
+                    record = alert_of(message.value)
+                except Unreadable as error:
                     log.warning(
                         "an alert cannot be read", topic="usage.alerts", offset=message.offset, error=str(error)
                     )
                     continue
-                self.histories.setdefault(name, {}).setdefault(revision, record)
+                self.histories.setdefault(record["alert_id"], {}).setdefault(record["revision"], record)
             self._next[i] = end
 
     def newest(self, alert_id: str) -> Record:

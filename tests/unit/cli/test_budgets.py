@@ -9,7 +9,9 @@ import typer
 from typer.testing import CliRunner
 
 from streams.cli import main
-from streams.cli.budgets import chosen, expected, gauge, lines_of, share, take
+from streams.cli.budgets import chosen, expected, gauge, lines_of, share
+from streams.kafka.budgets_log import take
+from streams.watch.published import Unreadable
 
 if not main.app.registered_commands:
     main.mount()
@@ -32,10 +34,12 @@ def record(scope: str = "b|tenant_id=acme", offset: int = 1, **other: Any) -> di
 def test_of_a_scope_the_highest_stamp_holds_whoever_wrote_later() -> None:
     found: dict[str, dict[str, Any]] = {}
     for offset in (5, 9, 7):
-        take(found, "b", json.dumps(record("b", offset)).encode())
+        take(found, b"b|tenant_id=acme", json.dumps(record(offset=offset)).encode())
+    with pytest.raises(Unreadable):
+        take(found, b"b|tenant_id=acme", json.dumps(record(offset=11, used=25)).encode())
 
-    assert found["b"]["stamp"]["offset"] == 9
-    take(found, "b", None)
+    assert found["b|tenant_id=acme"]["stamp"]["offset"] == 9
+    take(found, b"b|tenant_id=acme", None)
     assert found == {}
 
 

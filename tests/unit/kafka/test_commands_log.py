@@ -73,7 +73,15 @@ async def test_the_first_annotation_of_a_name_counts() -> None:
 
 def alert(name: str, revision: int, **other: Any) -> bytes:
     return json.dumps(
-        {"alert_id": name, "revision": revision, "occurred_at": f"2026-11-20T12:0{revision}:00Z"} | other
+        {
+            "alert_id": name,
+            "revision": revision,
+            "tenant_id": "acme",
+            "budget_id": "b",
+            "scope": "b|tenant_id=acme",
+            "occurred_at": f"2026-11-20T12:0{revision}:00Z",
+        }
+        | other
     ).encode()
 
 

@@ -1,0 +1,186 @@
+"""What the watch publishes, as every reader takes it: checked once, where it enters. Anybody may write to a topic; a record
+that is none is left out by all readers alike, with a word in the log, and stops nobody.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from streams.watch.coverage import parse_key
+from streams.watch.packed_record import pack, standing_of, unpack
+
+Record = dict[str, Any]
+Text = str | None
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+INSTANTS = ("occurred_at", "detected_at", "since", "period_start", "period_end", "at")
+AMOUNTS = ("value", "limit", "percent")
+
+
+class Unreadable(ValueError):
+    """No record of this topic; the message says why."""
+
+
+class _Window(msgspec.Struct):
+    name: Text = None
+    kind: Text = None
+    size: Text = None
+    zone: Text = None
+
+
+class _Contributor(msgspec.Struct):
+    dimension: str
+    value: Text = None
+    amount: Text = None
+    share: Text = None
+
+
+class _Silenced(msgspec.Struct):
+    id: str
+    until: Text = None
+    reason: Text = None
+
+
+class _Acknowledged(msgspec.Struct):
+    by: Text = None
+    at: Text = None
+    note: Text = None
+
+
+class _Told(msgspec.Struct, kw_only=True):
+    """Fields that alerts and enforcements share; what older writers left out is null."""
+
+    tenant_id: str
+    budget_id: str
+    scope: str
+    dimensions: dict[str, str] | None = None
+    kind: Text = None
+    value: Text = None
+    limit: Text = None
+    unit: Text = None
+    currency: Text = None
+    detected_at: Text = None
+
+
+class _Alert(_Told, kw_only=True):
+    alert_id: Name
+    revision: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+    state: Literal["pending", "firing", "acknowledged", "resolved"]
+    reason: Text = None
+    severity: Text = None
+    threshold: Text = None
+    percent: Text = None
+    events: Count | None = None
+    unpriced_events: Count | None = None
+    owner: Text = None
+    accountable: Text = None
+    runbook: Text = None
+    window: _Window | None = None
+    period_start: Text = None
+    period_end: Text = None
+    occurred_at: str
+    since: Text = None
+    late: bool = False
+    lateness_ms: int | None = None
+    contributors: list[_Contributor] | None = None
+    query: Text = None
+    link: Text = None
+    silenced: _Silenced | None = None
+    acknowledged: _Acknowledged | None = None
+    escalation: Count | None = None
+    deduplication_key: Text = None
+    summary: Text = None
+    parents: list[str] | None = None
+
+
+class _Enforcement(_Told, kw_only=True):
+    enforcement_id: Name
+    verdict: str
+    previous: Text = None
+    stop_reason: Text = None
+    at: str
+    text: Text = None
+    exception: Text = None
+
+
+_JSON = msgspec.json.Decoder()
+
+
+def alert_of(value: bytes | None) -> Record:
+    """A record of usage.alerts with all that it says. Raises Unreadable."""
+    return _told(value, _Alert)
+
+
+def read_alert(value: bytes | None) -> Record | None:
+    """As `alert_of`; None when it is none."""
+    try:
+        return alert_of(value)
+    except Unreadable:
+        return None
+
+
+def enforcement_of(value: bytes | None) -> Record:
+    """A record of usage.enforcements with all that it says. Raises Unreadable."""
+    return _told(value, _Enforcement)
+
+
+def budget_of(key: bytes | None, value: bytes) -> Record:
+    """A record of usage.budgets with all that it says. Raises Unreadable."""
+    record = _decoded(value)
+    _packed(key, record)
+    return record
+
+
+def packed_budget(key: bytes | None, value: bytes) -> bytes:
+    """A record of usage.budgets as `packed_record.unpack` takes it. Raises Unreadable."""
+    return _packed(key, _decoded(value))
+
+
+def _decoded(value: bytes | None) -> Record:
+    try:
+        found = _JSON.decode(value or b"null")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unreadable(str(error)) from error
+    if not isinstance(found, dict):
+        raise Unreadable(f"a {type(found).__name__}, no object")
+    return found
+
+
+def _told(value: bytes | None, shape: type[_Told]) -> Record:
+    record = _decoded(value)
+    try:
+        found = msgspec.convert(record, shape)
+        parse_key(found.scope)
+        for name in INSTANTS:
+            if (at := record.get(name)) is not None:
+                datetime.fromisoformat(at).astimezone(UTC)
+        _amounts(record.get(name) for name in AMOUNTS)
+        _amounts(one.get("share") for one in record.get("contributors") or ())
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise Unreadable(str(error)) from error
+    return record
+
+
+def _packed(key: bytes | None, record: Record) -> bytes:
+    try:
+        scope = (key or b"").decode()
+        parse_key(scope)
+        if record.get("scope", scope) != scope:
+            raise Unreadable(f"says scope {record['scope']} under key {scope}")
+        found = standing_of(record)
+        packed = pack(found)
+        unpack(packed)  # which checks what every field is
+        _amounts((found.used, found.limit, found.base_limit, found.headroom, found.percent))
+        _amounts((*found.limits.values(), *found.used_by.values()))
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
+    return packed
+
+
+def _amounts(given: Iterable[str | None]) -> None:
+    for amount in given:
+        if amount is not None and not Decimal(amount).is_finite():
+            raise Unreadable(f"{amount} is no amount")
