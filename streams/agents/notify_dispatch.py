@@ -35,9 +35,10 @@ Sender = Callable[[Endpoint, list[Letter], Ports, int], Coroutine[Any, Any, Answ
 
 @dataclass(slots=True)
 class Desk:
-    """What a process knows of one endpoint: it is lost with it."""
+    """What a process knows of one endpoint: it is lost with it, and when the catalog changes it. `version`: which it knows."""
 
     traits: Traits
+    version: str
     breaker: Breaker = field(default_factory=Breaker)
     paused_until: int = 0
     posted_at: int = 0
@@ -128,11 +129,18 @@ class Dispatcher:
         endpoint = self.asked.endpoints.get(name)
         if endpoint is None:
             return
-        desk = self.desks.setdefault(name, Desk(TRAITS[endpoint.kind]))
+        desk = self._desk(endpoint)
         while desk.free(now) and (unit := self._next(endpoint, now)):
             for one in unit:
                 self.flying[one.delivery_id] = one.alert_id, name
             self._launch(desk, now, self._post(endpoint, desk, unit))
+
+    def _desk(self, endpoint: Endpoint) -> Desk:
+        """A pause or a breaker of an address holds for no other one."""
+        version = self.asked.versions[endpoint.id]
+        if (desk := self.desks.get(endpoint.id)) is None or desk.version != version:
+            desk = self.desks[endpoint.id] = Desk(TRAITS[endpoint.kind], version)
+        return desk
 
     def _launch(self, desk: Desk, now: int, flight: Coroutine[Any, Any, None]) -> None:
         desk.flying += 1
@@ -249,7 +257,7 @@ class Dispatcher:
             if endpoint is not None and endpoint.kind == "alertmanager" and self._owns(one.partition):
                 standing.setdefault(name, []).append(one)
         for name, found in standing.items():
-            desk = self.desks.setdefault(name, Desk(TRAITS["alertmanager"]))
+            desk = self._desk(self.asked.endpoints[name])
             fresh = [one for one in found if now - one.at >= RESEND_MS]
             if fresh and now - desk.resent_at >= RESEND_MS and desk.free(now):
                 desk.resent_at = now

@@ -10,9 +10,11 @@ Measured for a million scopes of 250 bytes: see tests/bench/watch.py.
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from streams.watch.kept import Dues, Row, Scoped, pack, unpack
@@ -88,6 +90,19 @@ class SqliteTracks:
             raise
         return db
 
+    @contextmanager
+    def distrusted(self) -> Iterator[None]:
+        """Use it. A file that turns out to be damaged is taken away, so that whoever opens it next folds the log instead."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if not isinstance(error, sqlite3.OperationalError):  # which is of the disk or of a lock, and may pass
+                log.error("local state is damaged; it is thrown away", path=str(self.path), error=str(error))
+                self.close()
+                if self.path is not None:
+                    _unlink(self.path)
+            raise
+
     def close(self) -> None:
         """Let go of the file; what was not committed is not in it."""
         self._db.close()
@@ -118,7 +133,7 @@ class SqliteTracks:
             found = self._db.execute("SELECT due, body FROM tracks WHERE key = ?", (key,)).fetchone()
             if found is None:
                 return None
-            hot = _Hot(unpack(found[1]), NEVER if found[0] is None else found[0], len(found[1]))
+            hot = _Hot(_unpack(found[1]), NEVER if found[0] is None else found[0], len(found[1]))
             self._hot_size += hot.size
             self._dues.set(key, hot.due)
         self._hot[key] = hot  # the newest is the last one
@@ -208,7 +223,7 @@ class SqliteTracks:
     def items(self) -> Iterator[tuple[str, Scoped]]:
         for row in self.above(""):
             if row.body is not None:
-                yield row.key, unpack(row.body)
+                yield row.key, _unpack(row.body)
 
     def rows(self, keys: Iterable[str]) -> Iterator[Row]:
         self.flush()
@@ -254,6 +269,14 @@ class SqliteTracks:
 def _row(found: tuple[str, int | None, int, bytes]) -> Row:
     key, due, told, body = found
     return Row(key, NEVER if due is None else due, told, body)
+
+
+def _unpack(body: bytes) -> Scoped:
+    """What lies in the file; sqlite3.DatabaseError where it is damaged."""
+    try:
+        return unpack(body)
+    except msgspec.DecodeError as error:
+        raise sqlite3.DatabaseError(f"a scope cannot be read: {error}") from error
 
 
 def _unlink(path: Path) -> None:

@@ -99,7 +99,13 @@ class WatchPartition:
     @classmethod
     async def open(cls, ports: WatchPorts) -> "WatchPartition":
         """Fold what is durable, catch up with the totals, publish budgets that are not ours. Raises LogBroken."""
-        folded = await StateLog.open(ports.state, ports.stream, ports.tracks(), ports.offload)
+        tracks = ports.tracks()
+        with tracks.distrusted():
+            return await cls._open(ports, tracks)
+
+    @classmethod
+    async def _open(cls, ports: WatchPorts, tracks: SqliteTracks) -> "WatchPartition":
+        folded = await StateLog.open(ports.state, ports.stream, tracks, ports.offload)
         state = WatchState(folded.tracks, lambda key: partition_of(key, ports.partitions) == ports.partition)
         state.head = folded.head
         told = Told(ports.budgets, state, folded.tracks, folded.budgets)
@@ -135,6 +141,10 @@ class WatchPartition:
 
     async def settle(self, records: Sequence[Record]) -> None:
         """Take what came; the hole before it, if any, is read from the log (rule 4)."""
+        with self.log.tracks.distrusted():
+            await self._bring(records)
+
+    async def _bring(self, records: Sequence[Record]) -> None:
         fresh = [Message(r.offset, r.timestamp, None, r.value, r.headers) for r in records if r.offset > self.at]
         if fresh and fresh[0].offset > self.at + 1:
             fresh = [m async for m in self.ports.totals.read(self.at + 1, fresh[0].offset)] + fresh

@@ -84,7 +84,9 @@ class Book:
             and (one.again, one.attempt, one.at) < (known.again, known.attempt, known.at)
         ):
             return False
-        if one.final:
+        if one.final and known is not None and one.again < known.again:
+            self._ended(one)  # of an attempt that was in the air when somebody asked for it again: that stays owed
+        elif one.final:
             self._close(one.delivery_id)
             self._done[name] = one.again
             self._ended(one)

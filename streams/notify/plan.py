@@ -78,7 +78,7 @@ class _Plan(NamedTuple):
         alert, state = str(self.record["alert_id"]), str(self.record["state"])
         leads = {e: one for one, endpoints in route(self.record, self.asked.routes) for e in endpoints}
         for endpoint in self.book.concerned(alert):
-            one, known = leads.get(endpoint), self.asked.endpoints.get(endpoint)
+            one, known = leads.get(endpoint) or self._former(endpoint), self.asked.endpoints.get(endpoint)
             older = self.book.owed(alert, endpoint)
             arrived = self._arrived(endpoint)
             fresh = self._fresh(one, endpoint, arrived)
@@ -86,9 +86,9 @@ class _Plan(NamedTuple):
             if self.book.knows(fresh.delivery_id) or (not arrived and not (every and older)):
                 yield from self._overtaken(endpoint)  # over before anybody heard of it
                 continue
-            if one is None or known is None:
+            if known is None or (one is None and state != "resolved"):
                 why = "no route leads there any more"
-            elif state == "resolved" and not one.resolved:
+            elif state == "resolved" and one is not None and not one.resolved:
                 why = f"route {one.id} tells no resolutions"
             elif state == "acknowledged" and not TRAITS[known.kind].acks:
                 continue
@@ -99,6 +99,11 @@ class _Plan(NamedTuple):
             yield from self._overtaken(endpoint)
             if state == "resolved":  # so that whoever folds this knows that it is over
                 yield fresh.now(self.now, status="suppressed", error=why)
+
+    def _former(self, endpoint: str) -> Route | None:
+        """The route by which it was told, though it leads elsewhere by now: who was told of an alert is told of its end."""
+        told = self.book.told.get((str(self.record["alert_id"]), endpoint))
+        return next((one for one in self.asked.routes if told and one.id == told.route), None)
 
     def _arrived(self, endpoint: str) -> bool:
         """Whether somebody there may know of the alert."""
@@ -115,7 +120,7 @@ class _Plan(NamedTuple):
             if one.delivery_id not in self.flying and one.revision < revision:
                 yield one.now(self.now, status="suppressed", stands=False, error=f"overtaken by revision {revision}")
 
-    def _when(self, one: Route, fresh: Delivery) -> int:
+    def _when(self, one: Route | None, fresh: Delivery) -> int:
         """At once what concerns what was told already; what is new waits for its group, as long as the first of that does."""
         known = self.asked.endpoints[fresh.endpoint]
         if not TRAITS[known.kind].grouped or self.record.get("reason") in ("reminder", "escalated"):
@@ -123,7 +128,7 @@ class _Plan(NamedTuple):
         if (told := self.book.told.get((fresh.alert_id, fresh.endpoint))) and told.answer:
             return self.now
         waiting = self.book.waiting(fresh.endpoint, fresh.group)
-        return waiting if waiting is not None else self.now + one.group_wait
+        return waiting if waiting is not None else self.now + (one.group_wait if one else 0)
 
     def _fresh(self, one: Route | None, endpoint: str, heard: bool) -> Delivery:
         record = self.record

@@ -16,6 +16,7 @@ from streams.agents.tracks import NAMES, SqliteTracks
 from streams.watch.kept import MemoryTracks, Row, Scoped, Tracks, pack
 from streams.watch.tracks import NEVER, Track
 
+PAGE = 4096
 KEYS = ["r|a", "r|b", "r|é", "r|𝄞", "r|" + "z" * 40, "r||a", "r2|a", "s|a"]
 KEY = st.sampled_from(KEYS)
 DUE = st.integers(0, 20) | st.just(NEVER)
@@ -420,3 +421,30 @@ def test_what_was_told_otherwise_is_found_by_plain_comparison(
     other, gone = tracks.unlike(is_all)
 
     assert (set(other), set(gone)) == heard(memory, said, is_all)
+
+
+@pytest.mark.parametrize("damage", ["a page", "a scope"])
+def test_a_file_that_turns_out_to_be_damaged_is_taken_away_and_the_next_one_begins_with_nothing(
+    tmp_path: Path, damage: str
+) -> None:
+    with closing(SqliteTracks.of_partition(tmp_path, 0)) as tracks:
+        for i in range(3_000):
+            tracks.put(f"r|{i:05}", scoped(), NEVER)
+        tracks.commit({"standing": b"x"})
+    path = tmp_path / "watch-0.sqlite"
+    if damage == "a page":
+        body = bytearray(path.read_bytes())
+        for at in range(3 * PAGE, len(body), PAGE):
+            body[at : at + 200] = b"\xff" * 200
+        path.write_bytes(body)
+    else:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("UPDATE tracks SET body = x'c1'")
+            db.commit()
+    tracks = SqliteTracks.of_partition(tmp_path, 0)
+
+    with pytest.raises(sqlite3.DatabaseError), tracks.distrusted():
+        list(tracks.items())
+
+    with closing(SqliteTracks.of_partition(tmp_path, 0)) as fresh:
+        assert (fresh.place(), len(fresh)) == ({}, 0)

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from streams.cli.deliveries import again, latest
 from streams.notify.channels import Letter
+from streams.notify.delivery import encode
 from streams.notify.retry import SCHEDULE, Answer
-from tests.support.notifying import HOUR, MINUTE, SECOND, START, Process, World, alert
+from tests.support.notifying import HOUR, MINUTE, SECOND, START, Process, World, alert, catalog
 
 SLACK = '[[endpoints]]\nid = "slack"\nkind = "slack_webhook"\nurl = "env:S"\n'
 PAGER = '[[endpoints]]\nid = "pager"\nkind = "pagerduty"\nsecrets = "env:P"\n'
@@ -214,6 +216,71 @@ def test_what_is_refused_for_good_is_not_tried_again_and_a_gone_endpoint_gets_no
         world.publish(alert("a3"))
         await worker.run(MINUTE)
         assert world.last("a3", "hook").status == "sent"
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "routes", ["", '[[routes]]\nid = "r"\nendpoints = ["pager"]\nmatch = {severities = ["info"]}\n']
+)
+def test_who_was_told_of_an_alert_is_told_of_its_end_though_no_route_leads_there_any_more(routes: str) -> None:
+    async def story() -> None:
+        world = World(to("pager"))
+        worker = Process(world)
+        world.publish(alert("a1"))
+        await worker.run(MINUTE)
+        world.catalog = catalog(ALL + routes)
+        world.publish(alert("a1", 2, "resolved"), alert("a2"))
+        await worker.run(MINUTE)
+
+        assert world.posted("pager") == [("a1", 1), ("a1", 2)]
+
+    asyncio.run(story())
+
+
+def test_a_pause_that_one_address_asked_for_does_not_hold_for_another() -> None:
+    async def story() -> None:
+        world = World(to("hook"))
+        world.script["hook"] = always(Answer(429, "http 429", retry_after=86_400.0))
+        worker = Process(world)
+        world.publish(alert("a1"))
+        await worker.run(MINUTE)
+        world.catalog = catalog(to("hook").replace("https://x.example/h", "https://x.example/new"))
+        world.script["hook"] = always(Answer(204))
+        world.publish(alert("a2"))
+        await worker.run(MINUTE)
+
+        assert world.posted("hook") == [("a1", 1), ("a2", 1)]
+
+    asyncio.run(story())
+
+
+def test_what_is_asked_for_again_while_it_is_in_the_air_is_posted_again() -> None:
+    async def story() -> None:
+        world = World(to("hook", group_wait='"0s"'))
+        worker = Process(world)
+        gate, send = asyncio.Event(), worker.dispatcher._send
+
+        async def slowly(*given: Any) -> Answer:
+            await gate.wait()
+            return await send(*given)
+
+        worker.dispatcher._send = slowly
+        world.script["hook"] = lambda letters: Answer(404, "no", final=True) if len(world.posts) == 1 else Answer(204)
+        world.publish(alert("a1"))
+        world.now += SECOND
+        await worker.take(land=False)
+        while not latest(world.records())[0].attempt:
+            await asyncio.sleep(0)
+        for one in again(latest(world.records()), latest(world.records()), world.now, "me"):
+            world.deliveries.land(encode(one), [], one.delivery_id.encode())
+        await worker.log.refresh()
+        gate.set()
+        await worker.dispatcher.landed()
+        await worker.run(MINUTE)
+
+        assert world.posted("hook") == [("a1", 1), ("a1", 1)]
+        assert [(d.status, d.again) for d in world.records() if d.final] == [("given_up", 0), ("sent", 1)]
 
     asyncio.run(story())
 
