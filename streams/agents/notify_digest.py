@@ -15,7 +15,7 @@ from streams.kafka import topics
 from streams.kafka.budgets_log import read_budgets
 from streams.kafka.client import KafkaClient
 from streams.notify.delivery import Delivery
-from streams.notify.digest import at_risk, body_of, digest_id, due, fired, owners_of
+from streams.notify.digest import at_risk, body_of, digest_id, due, fired, owners_of, weeks_before
 from streams.notify.instants import utc
 from streams.outside import Away
 from streams.settings import Settings
@@ -24,7 +24,6 @@ from streams.warehouse.queries import run_query
 from streams.watch.published import read_alert
 
 log = structlog.get_logger()
-WEEK_MS = 7 * 86_400_000
 NO_WAREHOUSE = "what was spent is unknown: the warehouse did not answer"
 
 
@@ -95,29 +94,30 @@ async def compute(
         return digest.tenant in ("*", record.get("tenant_id"))
 
     standing = {s: r for s, r in (await read_budgets(kafka)).items() if r.get("budget_id") in ids and ours(r)}
-    alerts = [r for r in await _alerts(kafka, owner, at - WEEK_MS) if ours(r)]
+    start = weeks_before(digest, at)
+    alerts = [r for r in await _alerts(kafka, owner, start) if ours(r)]
     try:
-        spend, note = await ask(_spend, settings.clickhouse_url, own, digest.tenant, at), ""
+        spend, note = await ask(_spend, settings.clickhouse_url, own, digest, at), ""
     except (ClickHouseError, Away, OSError) as error:
         log.warning("a digest goes without what was spent", digest=digest.id, error=type(error).__name__)
         spend, note = [], NO_WAREHOUSE
-    return body_of(digest, owner, at, spend, fired(alerts, at - WEEK_MS, at), at_risk(standing.values()), note)
+    return body_of(digest, owner, at, spend, fired(alerts, start, at), at_risk(standing.values()), note)
 
 
 def _each(budget: Budget) -> tuple[str, ...]:
     return ("*",) if budget.tenant == "*" else ()
 
 
-def _spend(url: str, budgets: Sequence[Budget], tenant: str, at: int) -> list[dict[str, Any]]:
+def _spend(url: str, budgets: Sequence[Budget], digest: Digest, at: int) -> list[dict[str, Any]]:
     """Of each budget's scopes, both weeks."""
     found = []
     with connect(url) as client:
         for budget in budgets:
             given = {
-                "start": _sql(at - 2 * WEEK_MS),
-                "middle": _sql(at - WEEK_MS),
+                "start": _sql(weeks_before(digest, at, 2)),
+                "middle": _sql(weeks_before(digest, at)),
                 "end": _sql(at),
-                "tenant": budget.tenant if budget.tenant != "*" else tenant,
+                "tenant": budget.tenant if budget.tenant != "*" else digest.tenant,
                 "each": list(budget.each),
                 "names": list(budget.where),
                 "values": list(budget.where.values()),

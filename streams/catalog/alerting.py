@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from streams.catalog.calendars import Calendar
 from streams.catalog.decided import Decided
 from streams.catalog.dimensions import Dimension
-from streams.catalog.limits import Id, Moment, Paged, Rolling, Severity
+from streams.catalog.limits import Each, Id, Moment, Paged, Rolling, Severity
 from streams.catalog.money import Money
 from streams.catalog.prices import zone
 
@@ -43,7 +43,7 @@ class Rule(Paged):
     kind: Literal["unpriced", "context", "policy", "low_usage", "exception_overdue", "catalog_age", "price_change"]
     tenant: str = "*"
     where: dict[Dimension, str] = Field(default_factory=dict)
-    each: tuple[Dimension, ...] | None = None  # None: what the kind uses by itself
+    each: Each | None = None  # None: what the kind uses by itself
     period: Annotated[Calendar | Rolling, Field(discriminator="kind")] | None = None
     tokens: int | None = Field(None, gt=0)
     events: int | None = Field(None, gt=0)

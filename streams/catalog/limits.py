@@ -41,6 +41,11 @@ def _in_reach(moment: datetime, info: ValidationInfo) -> datetime:
     return moment
 
 
+def _once(each: tuple[Dimension, ...]) -> tuple[Dimension, ...]:
+    return tuple(dict.fromkeys(each))
+
+
+Each = Annotated[tuple[Dimension, ...], AfterValidator(_once)]  # a scope's key names each dimension once
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment), AfterValidator(_in_reach)]
 
 
@@ -106,7 +111,7 @@ class Budget(Paged):
     id: Id
     tenant: str = "*"
     where: dict[Dimension, str] = Field(default_factory=dict)
-    each: tuple[Dimension, ...] = ()
+    each: Each = ()
     unit: Unit = "cost"  # unpriced: events without a price in force
     buckets: tuple[str, ...] = ()  # of tokens only: which count, such as ["output_*"]; none = all
     currency: Currency = "USD"
@@ -132,7 +137,7 @@ class Budget(Paged):
         if (
             not self.thresholds
             or any(t == 0 for t in self.thresholds)
-            or list(self.thresholds) != sorted(self.thresholds)
+            or list(self.thresholds) != sorted(set(self.thresholds))
         ):
             raise ValueError(f"budget {self.id}: thresholds must rise and be above 0")
         if [r.since for r in self.ladder] != sorted({r.since for r in self.ladder}):
@@ -189,7 +194,7 @@ class RunLimits(Paged):
     id: Id
     tenant: str = "*"
     where: dict[Dimension, str] = Field(default_factory=dict)
-    each: tuple[Dimension, ...] = ("run_id",)
+    each: Each = ("run_id",)
     idle: Duration = 3_600_000
     iterations: int | None = Field(None, gt=0)  # AI requests
     tool_calls: int | None = Field(None, gt=0)

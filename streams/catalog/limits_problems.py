@@ -42,26 +42,19 @@ def limits_problems(catalog: Catalog) -> list[str]:
     for exception in catalog.exceptions:
         if why := exception_misfit(exception, budgets, runs):
             found.append(f"exceptions {exception.id}: {why}")
-    return [*found, *_twice(catalog), *_of_matches(catalog)]
+    return [*found, *_of_matches(catalog)]
 
 
 def _of_run(run: RunLimits) -> Iterator[str]:
     if not _named(run.each, {}):
         yield f"runs {run.id}: each names the tenant alone, which never ends; name what a run is, run_id"
+    if run.idle == 0:
+        yield f"runs {run.id}: idle is 0, so that every request is a run of its own; give the longest pause within a run"
     for name in ("cost", "elapsed"):
         if getattr(run, name) == 0:
             yield f"runs {run.id}: {name} is 0, which stops every run at its first request; give more, or leave it out"
     if run.warn_at > 1:
         yield f"runs {run.id}: warn_at is {run.warn_at:f}, which is above every limit; {SHARES}"
-
-
-def _twice(catalog: Catalog) -> Iterator[str]:
-    """A scope's key names each dimension once."""
-    for section in NAMING_ALERTS:
-        for one in getattr(catalog, section):
-            for name, times in Counter(getattr(one, "each", ())).items():
-                if times > 1:
-                    yield f"{section} {one.id}: each names {name} {times} times; write it once"
 
 
 def _of_matches(catalog: Catalog) -> Iterator[str]:

@@ -18,6 +18,7 @@ from streams.notify.notice import Notice, amount, plain
 
 MOST = 20  # lines of a section
 LATE_MS = 24 * 3_600_000  # a digest that could not be sent for so long is last week's news
+TOLD_AGAIN = {"reminder", "escalated", "silence_over"}  # reasons of an alert that fired already
 AT_RISK = Decimal(80)  # percent
 
 
@@ -36,6 +37,13 @@ def due(digest: Digest, now: int) -> int | None:
         if at <= now:
             return at if now - at < LATE_MS else None
     return None
+
+
+def weeks_before(digest: Digest, at: int, weeks: int = 1) -> int:
+    """When the digest so many weeks before was due, in ms: weeks of the zone, an hour more or less where its clocks change."""
+    zone = ZoneInfo(digest.zone)
+    day = utc(at).astimezone(zone).date() - timedelta(weeks=weeks)
+    return int(datetime(day.year, day.month, day.day, digest.hour, tzinfo=zone).timestamp() * 1000)
 
 
 def digest_id(digest: str, owner: str, at: int, endpoint: str) -> str:
@@ -68,12 +76,17 @@ def _percent(one: Mapping[str, Any]) -> Decimal:
 
 
 def fired(alerts: Iterable[Mapping[str, Any]], start: int, end: int) -> list[dict[str, Any]]:
-    """Records of usage.alerts that fired in [start, end), one an alert with its newest state, the most severe first."""
-    latest, times = dict[str, Mapping[str, Any]](), dict[str, int]()
+    """Alerts that people were told in [start, end) that they fire, each as it stands, the most severe first.
+
+    times: how often it began to fire; 0: it had begun before
+    """
+    latest, times, seen = dict[str, Mapping[str, Any]](), dict[str, int](), set[tuple[str, int]]()
     for one in alerts:
         name = str(one["alert_id"])
+        revision = name, int(one.get("revision") or 0)  # a replay published some of them again
         if one.get("state") == "firing" and rfc3339(start) <= str(one.get("occurred_at")) < rfc3339(end):
-            times[name] = times.get(name, 0) + 1
+            times[name] = times.get(name, 0) + (one.get("reason") not in TOLD_AGAIN and revision not in seen)
+        seen.add(revision)
         if name not in latest or int(latest[name].get("revision") or 0) < int(one.get("revision") or 0):
             latest[name] = one
     ranks = {"critical": 0, "warning": 1, "info": 2}
@@ -97,7 +110,7 @@ def body_of(
     return {
         "digest": digest.id,
         "owner": owner,
-        "week": {"start": rfc3339(at - 7 * 86_400_000), "end": rfc3339(at), "zone": digest.zone},
+        "week": {"start": rfc3339(weeks_before(digest, at)), "end": rfc3339(at), "zone": digest.zone},
         "spend": list(spend)[:100],
         "alerts": list(alerts)[:50],
         "budgets": list(budgets)[:50],
@@ -113,10 +126,7 @@ def digest_notice(name: str, body: Mapping[str, Any], public_url: str) -> Notice
         ("Spend by scope", [_spent(one) for one in spend]),
         (
             "Alerts",
-            [
-                plain(f"{a['severity']}: {a['scope']}, {a['state']}, fired {a['times']} x")
-                for a in body.get("alerts") or ()
-            ],
+            [_fired(one) for one in body.get("alerts") or ()],
         ),
         ("Budgets at risk", [_risk(one) for one in body.get("budgets") or ()]),
     )
@@ -135,17 +145,25 @@ def digest_notice(name: str, body: Mapping[str, Any], public_url: str) -> Notice
     )
 
 
+def _fired(one: Mapping[str, Any]) -> str:
+    times = f"fired {one['times']} x" if one["times"] else "fires since before this week"
+    return plain(f"{one['severity']}: {one['scope']}, {one['state']}, {times}")
+
+
 def _largest(spend: Sequence[Mapping[str, Any]]) -> str:
-    """Of the budget with the most spend its total; budgets overlap, so nothing is added across them."""
+    """Of the budget with the most spend its total, in each currency; budgets overlap, so nothing is added across them."""
     totals = dict[tuple[str, str], list[Decimal]]()
     for one in spend:
         both = totals.setdefault((str(one.get("budget_id")), str(one.get("currency"))), [Decimal(0), Decimal(0)])
         both[0] += Decimal(str(one.get("this_week") or 0))
         both[1] += Decimal(str(one.get("last_week") or 0))
-    if not totals:
-        return ""
-    (budget, currency), (now, before) = max(totals.items(), key=lambda t: t[1][0])
-    return f"{budget}: {amount(now, currency)} against {amount(before, currency)} the week before{_change(now, before)}"
+    found = []
+    for currency in sorted({currency for _, currency in totals}):
+        own = {budget: both for (budget, of), both in totals.items() if of == currency}
+        budget, (now, before) = max(own.items(), key=lambda t: t[1][0])
+        said = f"{amount(now, currency)} against {amount(before, currency)} the week before{_change(now, before)}"
+        found.append(f"{budget}: {said}")
+    return "; ".join(found)
 
 
 def _first(lines: Sequence[str]) -> tuple[str, ...]:

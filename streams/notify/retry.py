@@ -67,7 +67,6 @@ def next_attempt(first: int, attempt: int, now: int, jitter: float, retry_after:
     wanted = max(planned, now + int(min(pause, 5 * MINUTE) * early))  # late ones do not crowd
     if retry_after is not None:
         wanted = max(wanted, now + int(retry_after * SECOND))
-        return wanted if wanted <= last else None
     return min(wanted, last)
 
 

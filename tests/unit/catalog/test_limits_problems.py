@@ -55,9 +55,9 @@ SLIPS = {
         '[[runs]]\nid = "agents"\ntokens = 1000\nwarn_at = "80"\n',
         "limits.toml:1: runs agents: warn_at is 80, which is above every limit; they are shares of it",
     ),
-    "a dimension twice": (
-        '[[runs]]\nid = "agents"\niterations = 3\neach = ["run_id", "run_id"]\n',
-        "limits.toml:1: runs agents: each names run_id 2 times; write it once",
+    "a run without pauses": (
+        '[[runs]]\nid = "agents"\niterations = 3\nidle = "0s"\n',
+        "limits.toml:1: runs agents: idle is 0, so that every request is a run of its own; give the longest pause within",
     ),
     "a run that may do nothing": (
         '[[runs]]\nid = "agents"\ncost = "0"\n',

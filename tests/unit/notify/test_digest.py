@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.catalog.routes import Digest
-from streams.notify.digest import at_risk, body_of, digest_id, digest_notice, due, fired, owners_of
+from streams.notify.digest import at_risk, body_of, digest_id, digest_notice, due, fired, owners_of, weeks_before
 from tests.support.notifying import HOUR, alert
 
 BERLIN = Digest(id="d", endpoints=("e",), day="mon", hour=8, zone="Europe/Berlin")
@@ -45,6 +45,18 @@ def test_every_week_has_one_moment(minutes: int, zone: str, hour: int) -> None:
     for at in found:
         local = datetime.fromtimestamp((at or 0) / 1000, ZoneInfo(zone))
         assert local.strftime("%a") == "Sun"
+
+
+@given(st.integers(0, 4 * 53), st.sampled_from(["Europe/Berlin", "America/New_York", "UTC"]), st.integers(0, 23))
+def test_each_week_begins_where_the_one_before_it_ends(weeks: int, zone: str, hour: int) -> None:
+    digest = Digest(id="d", endpoints=("e",), day="sun", hour=hour, zone=zone)
+    at = int((datetime(2026, 1, 4, hour, tzinfo=ZoneInfo(zone)) + timedelta(weeks=weeks)).timestamp() * 1000)
+
+    before = weeks_before(digest, at)
+
+    assert due(digest, before) == before
+    assert weeks_before(digest, at, 2) == weeks_before(digest, before)
+    assert abs(at - before - 7 * 24 * HOUR) <= HOUR
 
 
 def test_each_week_owner_and_endpoint_has_one_id() -> None:
@@ -101,6 +113,35 @@ def test_alerts_of_the_week_are_counted_once_each_with_their_newest_state() -> N
     )
 
     assert [(a["alert_id"], a["state"], a["times"]) for a in found] == [("bad", "firing", 1), ("a", "firing", 2)]
+
+
+def test_only_what_begins_to_fire_is_counted_and_a_replay_counts_once() -> None:
+    now = ms("2026-11-18T10:00:00Z")
+
+    found = fired(
+        [
+            alert("a1"), alert("a1"), alert("a1", 2, reason="reminder"), alert("a1", 3, reason="escalated"),
+            alert("old", 7, reason="reminder"),
+        ],
+        now - HOUR, now + HOUR,
+    )  # fmt: skip
+
+    assert [(a["alert_id"], a["times"]) for a in found] == [("a1", 1), ("old", 0)]
+    shown = digest_notice("d", body_of(BERLIN, "o", now, [], found, [], ""), "")
+    assert [line for name, lines in shown.sections if name == "Alerts" for line in lines][1].endswith(
+        "since before this week"
+    )
+
+
+def test_money_of_two_currencies_is_not_compared() -> None:
+    spend = [
+        {"budget_id": name, "currency": currency, "this_week": amount, "last_week": "0"}
+        for name, currency, amount in (("tokyo", "JPY", "100000"), ("team", "USD", "9000"), ("lab", "USD", "10"))
+    ]
+
+    shown = digest_notice("d", body_of(BERLIN, "o", ms("2026-11-16T08:00:00+01:00"), spend, [], [], ""), "")
+
+    assert [part.split(":")[0] for part in shown.summary.split("; ")] == ["tokyo", "team"]
 
 
 def test_a_digest_says_what_changed_and_adds_nothing_across_budgets_that_overlap() -> None:
