@@ -9,7 +9,7 @@ import typer
 
 from streams.catalog.alerting import Kind
 from streams.cli import silences
-from streams.cli.alerts_explained import explained, show_explained
+from streams.cli.alerts_explained import explained, hushed_now, show_explained
 from streams.cli.consent import refuse
 from streams.cli.running import find_settings
 from streams.cli.screen import Screen, Table, console, tell
@@ -69,7 +69,9 @@ def notes(record: Mapping[str, Any]) -> str:
 
 def show(records: Sequence[Record], screen: Screen) -> None:
     """A table for people. An alert says what stood when it changed; what stands now is on usage.budgets."""
-    table = Table("id", "state", "severity", "rule", "at", "whose", "when told", "since, UTC", "owner", "", box=None)
+    table = Table(
+        "id", "state", "severity", "rule", "at", "whose", "when it changed", "since, UTC", "owner", "", box=None
+    )
     for r in records:
         colour = COLOURS.get(r["severity"], "") if r["state"] in STATES[:2] else ""
         cells = (
@@ -111,13 +113,15 @@ def list_command(
     _checked(state, STATES, "state")
     _checked(severity, SEVERITIES, "severity")
     _checked(kind, get_args(Kind), "kind")
-    seen = look(find_settings(bootstrap, None, data), alerts=True, catalog=rule is not None)
+    seen = look(find_settings(bootstrap, None, data), alerts=True, catalog=True)
     try:
         check_rules(seen, [rule] if rule else [])
     except CommandRefused as error:
         refuse(str(error))
     states = [state] if state else [] if everything else list(STATES[:3])
     records = chosen(seen.records(tenant), states, severity=severity, owner=owner, budget_id=rule, kind=kind)
+    hushed = hushed_now(seen)
+    records = [r if r["state"] == "resolved" else r | {"silenced": next(iter(hushed(r)), None)} for r in records]
     if as_json:
         typer.echo(json.dumps(records))
     elif records:

@@ -1,6 +1,6 @@
 """What is known of one alert, gathered: evidence, thresholds, causes, events, history, annotations, silences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -35,7 +35,7 @@ def explained(seen: Seen, alert_id: str, clickhouse_url: str, count: int) -> dic
         "events": events,
         "events_problem": problem or None,
         "annotations": annotations(seen, record),
-        "silences": silences_of(seen, record),
+        "silences": hushed_now(seen)(record),
     }
 
 
@@ -124,14 +124,18 @@ def annotations(seen: Seen, record: Record) -> list[dict[str, Any]]:
     ]
 
 
-def silences_of(seen: Seen, record: Record) -> list[dict[str, Any]]:
-    """What silences it now."""
-    known = silences(seen.catalog.silences, seen.catalog.maintenance, seen.commands.state)
-    hush = known.of(subject_of(record), ms_of(datetime.now(UTC)))(record["severity"])
-    if hush is None:
-        return []
-    until = datetime.fromtimestamp(hush.until / 1000, UTC)
-    return [{"id": hush.id, "until": f"{until:%Y-%m-%dT%H:%M:%SZ}", "reason": hush.reason}]
+def hushed_now(seen: Seen) -> Callable[[Record], list[dict[str, Any]]]:
+    """What silences an alert now, whatever held when its record was written."""
+    known, now = silences(seen.catalog.silences, seen.catalog.maintenance, seen.commands.state), datetime.now(UTC)
+
+    def of(record: Record) -> list[dict[str, Any]]:
+        hush = known.of(subject_of(record), ms_of(now))(record["severity"])
+        if hush is None:
+            return []
+        until = datetime.fromtimestamp(hush.until / 1000, UTC)
+        return [{"id": hush.id, "until": f"{until:%Y-%m-%dT%H:%M:%SZ}", "reason": hush.reason}]
+
+    return of
 
 
 def show_explained(found: Mapping[str, Any], screen: Screen) -> None:

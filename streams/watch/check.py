@@ -15,6 +15,7 @@ import msgspec
 
 from streams.watch import alerts
 from streams.watch.coverage import Cover, Coverage, parse_key
+from streams.watch.enforcement import scope_text
 from streams.watch.lines import ALLOW, APPROVE, OF_STEP, SEVERITY, ZERO, Line, has_ended, lines_of, worst
 from streams.watch.packed_record import PackedRecord
 
@@ -270,7 +271,7 @@ def _said(judged: Judged, line: Line, reason: str | None, question: Question) ->
     unit = line.currency or line.measure or line.unit
     if line.limit is None:
         return f"{key}: {text(line.used)} {unit} used, no limit"
-    used = f"{key}: {text(line.used)} of {text(line.limit)} {unit} used"
+    used = f"{scope_text(key) if reason else key}: {text(line.used)} of {text(line.limit)} {unit} used"
     match reason:
         case "amount":
             return f"{used}, {text(question.amount)} more are over the limit"

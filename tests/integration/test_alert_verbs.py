@@ -176,11 +176,13 @@ def test_a_silence_is_made_listed_and_ended(verbs: Verbs) -> None:
     [row] = verbs.json("alerts", "silences", "--tenant", TENANT)
     assert (row["id"], row["state"], row["match"]) == ("quiet", "in force", "rules=team-rolling-day team=search")
     assert [s["id"] for s in verbs.json("alerts", "explain", "aaaa")["silences"]] == ["quiet"]
+    assert {a["silenced"]["id"] for a in verbs.json("alerts", "list", "--tenant", TENANT)} == {"quiet"}
     assert "there is one of that name" in verbs.run(*asked, "--for", "1h", code=2)
 
     assert verbs.run("alerts", "unsilence", "quiet", "--by", "ada") == "silence quiet: ended by ada\n"
 
     assert "nothing is silenced" in verbs.run("alerts", "silences", "--tenant", TENANT)
+    assert {a["silenced"] for a in verbs.json("alerts", "list", "--tenant", TENANT, code=1)} == {None}
     assert [r["lifted_by"] for r in verbs.json("alerts", "silences", "--all", "--tenant", TENANT)] == ["ada"]
     assert "is over" in verbs.run("alerts", "unsilence", "quiet", code=2)
 

@@ -78,7 +78,7 @@ def run(api: Double, *arguments: str, **environment: str) -> Any:
     [
         ([answer("1")], 0, "allow team|tenant_id=acme|team=search: 1 of 10 USD used; 9 USD may be spent"),
         ([answer("9")], 0, "warn team|tenant_id=acme|team=search: 9 of 10 USD used; 1 USD may be spent"),
-        ([answer("10")], 1, "stop team|tenant_id=acme|team=search: 10 of 10 USD used; nothing may be spent"),
+        ([answer("10")], 1, "stop team search: 10 of 10 USD used; nothing may be spent"),
     ],
     indirect=["api"],
 )

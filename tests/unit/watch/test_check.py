@@ -265,7 +265,7 @@ def test_what_the_watch_wrote_for_the_user_is_what_the_user_reads_unless_the_amo
     known = knowing(record(TEAM_KEY, "9", text=told))
 
     assert ask(known, TEAM).text == told
-    assert ask(known, TEAM, amount="2").text == f"{TEAM_KEY}: 9 of 10 USD used, 2 more are over the limit"
+    assert ask(known, TEAM, amount="2").text == "team search: 9 of 10 USD used, 2 more are over the limit"
 
 
 def test_the_time_of_a_run_passes_although_it_sends_nothing() -> None:
