@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import typer
 
 from streams.catalog.base_prices import base_catalog, with_base
 from streams.catalog.decided import Decided
+from streams.catalog.lint import hidden
 from streams.catalog.models import Catalog
 from streams.catalog.parse import NAMED_BY, alone, parse_files
 from streams.catalog.update import standing_base
@@ -151,6 +153,8 @@ def register(app: typer.Typer) -> None:
         except PublishConflict as error:
             refuse(str(error), 1)
         tell("\n".join(lines) or "nothing changes")
+        for finding in hidden(own, base_catalog(), datetime.now(UTC)) if base and lines else ():
+            tell(f"note: {finding}")
         if sequence is not None:
             tell(f"published version {sequence} on {settings.bootstrap}")
             if sequence == 1:

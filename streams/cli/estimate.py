@@ -76,18 +76,19 @@ def of_file(file: str, book: Any, at: datetime | None, flags: dict[str, Any], as
     return 1 if found.problems else 0
 
 
-def of_workloads(workloads: list[Planned], book: Any, at: datetime, as_json: bool) -> None:
-    """Estimate workloads."""
+def of_workloads(workloads: list[Planned], catalog: Path | None, at: datetime, as_json: bool) -> None:
+    """Estimate workloads, at the prices of a folder or at the base prices alone."""
+    book = book_of(catalog)
     found = [(one, figures(one, at, book)) for one in workloads]
     with_capacity = [(one, of, capacity_uses(one, of)) for one, of in found]  # before anything is printed
-    when = f"{at:%Y-%m-%d %H:%M} UTC"
+    prices = f"{'prices' if catalog else 'base prices'} of {at:%Y-%m-%d %H:%M} UTC"
     if as_json:
         rows = [workload_data(one, of, uses, at.isoformat()) for one, of, uses in with_capacity]
         typer.echo(json.dumps({"workloads": rows}))
         return
     screen = console()
     for one, of, uses in with_capacity:
-        show(one, of, uses, when, screen)
+        show(one, of, uses, prices, screen)
     screen.print(ROUNDED)
 
 
@@ -118,7 +119,9 @@ def register(app: typer.Typer) -> None:
         profile: Path | None = typer.Option(None, help="TOML of several workloads."),
         show_example: bool = typer.Option(False, "--example", help="Print a commented profile."),
         at: str = typer.Option("", help="At the prices of this day or instant; now, or as each event of a file says."),
-        catalog: Path | None = typer.Option(None, help="Folder of a catalog; its prices win over the base prices."),
+        catalog: Path | None = typer.Option(
+            None, help="Folder of a catalog, whose prices win; without, the base prices alone."
+        ),
         as_json: bool = typer.Option(False, "--json", help="One JSON object, every digit."),
     ) -> None:
         """What planned usage would cost: online, cached, batch, flex, elsewhere. Example: [bold]usage-streams estimate --model openai/gpt-5-mini --requests 100000 --input 1200 --output 300 --cached 60%[/bold]"""  # noqa: E501
@@ -140,7 +143,7 @@ def register(app: typer.Typer) -> None:
             if file:
                 raise typer.Exit(of_file(file, book_of(catalog), when, flags, as_json))
             workloads = workloads_of(profile, flags)
-            of_workloads(workloads, book_of(catalog), when or datetime.fromtimestamp(time.time(), UTC), as_json)
+            of_workloads(workloads, catalog, when or datetime.fromtimestamp(time.time(), UTC), as_json)
         except WorkloadError as error:
             tell(f"usage-streams: {error}", err=True)
             raise typer.Exit(2) from error

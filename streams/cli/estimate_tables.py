@@ -50,8 +50,8 @@ def _difference(figure: Figure, against: Figure) -> str:
     return f"{'-' if share >= 0 else '+'}{percent(abs(share))}"
 
 
-def show(one: Planned, found: Sequence[Figure], uses: Sequence[Use], at: str, screen: Screen) -> None:
-    """One workload."""
+def show(one: Planned, found: Sequence[Figure], uses: Sequence[Use], prices: str, screen: Screen) -> None:
+    """One workload; `prices` says whose and of when."""
     whom = "".join(
         f", {n} {v}" for n, v in (("tenant", one.tenant), ("account", one.account), ("region", one.region)) if v
     )
@@ -59,7 +59,7 @@ def show(one: Planned, found: Sequence[Figure], uses: Sequence[Use], at: str, sc
     share = (
         f", {percent(Decimal(one.cached.numerator) / one.cached.denominator)} of the input cached" if one.cached else ""
     )
-    screen.print(Text.assemble((one.name, "bold"), f": {one.requests:,} requests at prices of {at}{whom}"))
+    screen.print(Text.assemble((one.name, "bold"), f": {one.requests:,} requests at {prices}{whom}"))
     screen.print(f"each {size}{share} (cached variants)" if one.cached else f"each {size}")
     grown = [f"total at {one.growth}x"] if one.growth is not None else []
     first = found[0]

@@ -79,7 +79,9 @@ def register(app: typer.Typer) -> None:
     @app.command("price")
     def command(
         file: str = typer.Argument(help="JSON Lines of usage events; - is standard input."),
-        catalog: Path | None = typer.Option(None, help="Folder of a catalog; its prices win over the base prices."),
+        catalog: Path | None = typer.Option(
+            None, help="Folder of a catalog, whose prices win; without, the base prices alone."
+        ),
         as_json: bool = typer.Option(False, "--json", help="One JSON line an event; the default when nobody watches."),
         why: bool = typer.Option(
             False, "--explain", help="How each line came about: the entry, why that one, why no other; for people."

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from streams.cli.consent import refuse
 from streams.settings import STAGES, Settings, load_settings
 
 STACK = "stack.json"
@@ -24,13 +25,18 @@ def stages_of(text: str) -> list[str]:
 def find_settings(
     bootstrap: str | None = None, clickhouse_url: str | None = None, data: Path | None = None, **given: object
 ) -> Settings:
-    """Settings of the stack that commands talk to; what is `given` besides wins as a flag does."""
+    """Settings of the stack that commands talk to; what is `given` besides wins as a flag does. Refuses where a stack of this
+    folder is down and nobody says another address: on the default ports there may be somebody else's."""
     folder = data or folder_of()
     found = stack_of(folder)
 
     def pick(flag: str | None, name: str) -> str | None:
         return flag or os.environ.get(f"USAGE_STREAMS_{name.upper()}") or found.get(name)
 
+    if (folder / "kafka").is_dir() and not (
+        found or pick(bootstrap, "bootstrap") or pick(clickhouse_url, "clickhouse_url")
+    ):
+        refuse(f"the stack in {folder} does not run; `usage-streams up` starts it, --bootstrap names another broker")
     return load_settings(
         bootstrap=pick(bootstrap, "bootstrap"),
         clickhouse_url=pick(clickhouse_url, "clickhouse_url"),

@@ -104,6 +104,17 @@ def test_a_port_that_something_silent_holds_is_said_within_seconds(
     assert time.monotonic() - started < 25
 
 
+def test_a_stack_that_is_down_is_not_mistaken_for_whoever_has_its_ports(tmp_path: Path) -> None:
+    (tmp_path / "kafka").mkdir()
+
+    said = refused("alerts", "list", USAGE_STREAMS_DATA=str(tmp_path))
+
+    assert said == (
+        f"usage-streams: the stack in {tmp_path} does not run; `usage-streams up` starts it, --bootstrap names another broker"
+    )
+    assert "no broker answers" in refused("alerts", "list", "--bootstrap", NOBODY, USAGE_STREAMS_DATA=str(tmp_path))
+
+
 def test_a_wrong_setting() -> None:
     assert "set USAGE_STREAMS_CHUNK" in refused("topics", USAGE_STREAMS_CHUNK="many")
 
