@@ -1,4 +1,4 @@
-"""`usage-streams init DIR`: a commented starter catalog and a first event."""
+"""`usage-streams init DIR`: a commented starter catalog, a first event, and a batch that raises a first alert."""
 
 import json
 import shutil
@@ -19,13 +19,20 @@ FIRST = {
     "usage_json": '{"prompt_tokens":1200,"completion_tokens":300,"total_tokens":1500}',
     "team": "search",
 }
+REQUESTS = 100  # of a batch that takes 34 of the 40 USD that the starter catalog gives a team a day
+ALERT = {
+    "usage_json": '{"prompt_tokens":1200,"completion_tokens":170000,"total_tokens":171200}',
+    "application": "nightly",
+}
 NEXT = """\
 catalog in {folder}: tenants, prices, budgets, rules; every file says what it is for
 next:
-  usage-streams up --detach                           # Kafka, ClickHouse and the worker, here
+  usage-streams up --detach                           # Kafka, ClickHouse, the stages and the API, here
   usage-streams apply {folder} --yes                  # --dry-run shows what it would publish
   usage-streams emit {folder}/first-event.jsonl
-  usage-streams price {folder}/first-event.jsonl --catalog {folder}"""
+  usage-streams price {folder}/first-event.jsonl --catalog {folder}
+  usage-streams emit {folder}/first-alert.jsonl       # a batch that brings team search to 85 % of its day
+  usage-streams alerts list --tenant acme"""
 
 
 def register(app: typer.Typer) -> None:
@@ -42,4 +49,6 @@ def register(app: typer.Typer) -> None:
             shutil.copyfile(path, folder / path.name)
         event = FIRST | {"event_time": int(time.time() * 1000)}
         (folder / "first-event.jsonl").write_text(json.dumps(event) + "\n")
+        batch = (event | ALERT | {"event_id": f"first-alert-{i}"} for i in range(1, REQUESTS + 1))
+        (folder / "first-alert.jsonl").write_text("".join(json.dumps(one) + "\n" for one in batch))
         tell(NEXT.format(folder=folder))
