@@ -138,8 +138,9 @@ class Dispatcher:
     def _desk(self, endpoint: Endpoint) -> Desk:
         """A pause or a breaker of an address holds for no other one."""
         version = self.asked.versions[endpoint.id]
-        if (desk := self.desks.get(endpoint.id)) is None or desk.version != version:
-            desk = self.desks[endpoint.id] = Desk(TRAITS[endpoint.kind], version)
+        desk = self.desks.setdefault(endpoint.id, Desk(TRAITS[endpoint.kind], version))
+        if desk.version != version:  # what flies goes on flying
+            desk.traits, desk.version, desk.breaker, desk.paused_until = TRAITS[endpoint.kind], version, Breaker(), 0
         return desk
 
     def _launch(self, desk: Desk, now: int, flight: Coroutine[Any, Any, None]) -> None:
@@ -185,7 +186,7 @@ class Dispatcher:
         return ("group", one.group) if TRAITS[endpoint.kind].grouped else ("alert", one.alert_id)
 
     async def _post(self, endpoint: Endpoint, desk: Desk, unit: list[Delivery]) -> None:
-        answer = None
+        answer, version = None, desk.version
         try:
             now = self._now()
             unit = [one.now(now, status="sending", attempt=one.attempt + 1, next_at=now + LEASE_MS) for one in unit]
@@ -196,7 +197,8 @@ class Dispatcher:
             done = [one.now(now, status="given_up", error="its alert is no longer on usage.alerts") for one in lost]
             if answer is not None:
                 done += [self._judged(one, answer, now) for one in unit if one not in lost]
-                self._learn(desk, answer, now)
+                if desk.version == version:
+                    self._learn(desk, answer, now)
             await self._settle(done)
         except (KafkaError, OSError, Away) as error:  # the broker: the lease runs out, and somebody tries again
             log.warning("a delivery waits for the broker", endpoint=endpoint.id, error=type(error).__name__)

@@ -18,6 +18,7 @@ from streams.watch.freshness import is_beat
 from streams.watch.state import WatchState
 
 TOGETHER = 1_000  # records on their way at once
+MOST_DIGITS = 18  # of a checksum
 Records = Mapping[str, tuple[int, dict[str, Any] | None]]
 
 
@@ -74,5 +75,5 @@ class Told:
 
 def _figures(message: Message) -> int:
     """What its writer says that it is made of; of a tombstone 0, of what no watch wrote -1."""
-    said = dict(message.headers).get("figures", b"")
-    return 0 if message.value is None else int(said) if said.isdigit() else -1
+    said = dict(message.headers).get("figures") or b""
+    return 0 if message.value is None else int(said) if said.isdigit() and len(said) <= MOST_DIGITS else -1

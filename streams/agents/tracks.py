@@ -22,6 +22,7 @@ from streams.watch.tracks import NEVER
 
 log = structlog.get_logger()
 FORMAT = 1
+DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")  # everything else is of the disk, a lock or ours, and may pass
 NAMES = 8  # files of one partition, for processes that share a folder
 HOT_BYTES = 16 << 20  # of packed scopes; decoded they take about ten times as much
 NEW_BYTES = 300  # what a scope is taken to need before it was packed
@@ -32,6 +33,10 @@ CREATE INDEX IF NOT EXISTS tracks_due ON tracks (due) WHERE due IS NOT NULL;
 CREATE TABLE IF NOT EXISTS place (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TEMP TABLE said (key TEXT PRIMARY KEY, told INTEGER NOT NULL) WITHOUT ROWID;
 """
+
+
+class Damaged(sqlite3.DatabaseError):
+    """What lies in the file is nothing that was put there."""
 
 
 class _Hot:
@@ -96,7 +101,7 @@ class SqliteTracks:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            if not isinstance(error, sqlite3.OperationalError):  # which is of the disk or of a lock, and may pass
+            if isinstance(error, Damaged) or getattr(error, "sqlite_errorname", "").startswith(DAMAGE):
                 log.error("local state is damaged; it is thrown away", path=str(self.path), error=str(error))
                 self.close()
                 if self.path is not None:
@@ -272,11 +277,11 @@ def _row(found: tuple[str, int | None, int, bytes]) -> Row:
 
 
 def _unpack(body: bytes) -> Scoped:
-    """What lies in the file; sqlite3.DatabaseError where it is damaged."""
+    """What lies in the file; Damaged where it cannot be read."""
     try:
         return unpack(body)
     except msgspec.DecodeError as error:
-        raise sqlite3.DatabaseError(f"a scope cannot be read: {error}") from error
+        raise Damaged(f"a scope cannot be read: {error}") from error
 
 
 def _unlink(path: Path) -> None:

@@ -137,7 +137,7 @@ class Budget(Paged):
         if (
             not self.thresholds
             or any(t == 0 for t in self.thresholds)
-            or list(self.thresholds) != sorted(set(self.thresholds))
+            or list(self.thresholds) != sorted(self.thresholds)
         ):
             raise ValueError(f"budget {self.id}: thresholds must rise and be above 0")
         if [r.since for r in self.ladder] != sorted({r.since for r in self.ladder}):

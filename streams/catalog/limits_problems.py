@@ -91,6 +91,8 @@ def _of_budget(budget: Budget, budgets: Mapping[str, Budget]) -> Iterator[str]:
     name = f"budgets {budget.id}"
     if isinstance(budget.period, Lifetime) and not _named(budget.each, {}):
         yield f"{name}: period is a lifetime and each is empty: it would never end; name what lives, such as run_id"
+    if len(set(budget.thresholds)) < len(budget.thresholds):
+        yield f"{name}: thresholds name one share twice, {', '.join(map(str, budget.thresholds))}; write each once"
     if budget.split and budget.split.by == TENANT:
         yield f"{name}: split is by {TENANT}, whose scopes nobody may share; write a budget for each tenant instead"
     if not budget.tenant:
@@ -177,12 +179,10 @@ def exception_misfit(
     if budget.tenant not in {"*", exception.tenant}:
         return f"budget {budget.id} is for tenant {budget.tenant}, not for {exception.tenant}; mend tenant"
     if isinstance(budget, Budget) and budget.split:
-        consumer, listed = exception.where.get(budget.split.by), sorted(budget.split.shares)
+        consumer, listed = exception.where.get(budget.split.by), budget.split.shares
         if consumer is not None and consumer not in listed:
-            return (
-                f"where says {budget.split.by} = {consumer}, budget {budget.id} has shares for {', '.join(listed)}; "
-                "write one of them (* is all others together)"
-            )
+            said = "it counts with the others, write *" if "*" in listed else near(consumer, listed)
+            return f"where says {budget.split.by} = {consumer}, of which budget {budget.id} has no share; {said}"
     wanted, given = _named(budget.each, {}) | split, _named((), exception.where)
     if lacks := sorted(wanted - given):
         return f"where lacks {', '.join(lacks)}: budget {budget.id} holds for each; name the one that is meant"

@@ -17,6 +17,7 @@ from streams.jobs.baseline import short
 from streams.kafka.budgets_log import read_budgets
 from streams.kafka.client import KafkaClient
 from streams.settings import Settings
+from streams.watch.verdicts import share_of
 
 MOST_ROWS = 40  # for people; --json has all
 COLOURS = {"allow": "green", "report": "green", "warn": "yellow", "require_approval": "yellow", "stop": "red"}
@@ -38,7 +39,7 @@ async def states(settings: Settings) -> dict[str, Record]:
 
 def share(record: Mapping[str, Any]) -> Decimal | None:
     """Used of the limit; None where nothing is limited."""
-    return Decimal(record["used"]) / Decimal(record["limit"]) if record.get("limit") else None
+    return share_of(Decimal(record["used"]), Decimal(record["limit"])) if record.get("limit") else None
 
 
 def amount(record: Mapping[str, Any], value: str | None) -> str:

@@ -36,7 +36,10 @@ def find_settings(
     if (folder / "kafka").is_dir() and not (
         found or pick(bootstrap, "bootstrap") or pick(clickhouse_url, "clickhouse_url")
     ):
-        refuse(f"the stack in {folder} does not run; `usage-streams up` starts it, --bootstrap names another broker")
+        others = "USAGE_STREAMS_BOOTSTRAP, USAGE_STREAMS_CLICKHOUSE_URL"
+        refuse(
+            f"the stack in {folder} does not run; `usage-streams up` starts it, or set where another one is ({others})"
+        )
     return load_settings(
         bootstrap=pick(bootstrap, "bootstrap"),
         clickhouse_url=pick(clickhouse_url, "clickhouse_url"),

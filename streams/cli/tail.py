@@ -38,17 +38,18 @@ def line_of(kind: str, partition: int, message: Message) -> str:
     if kind == "ledger":
         names = ("base", "to", "rated", "catalog_sequence")
         return json.dumps({"p": partition, "at": message.offset, **{n: int(headers[n]) for n in names}})
-    return (message.value or b"null").decode()
+    return (message.value or b"null").decode(errors="replace")
 
 
 def newest(lines: Sequence[str]) -> list[str]:
     """Of records of budgets the newest of each scope: what was before is history that compaction has not reached yet."""
     kept = dict[str, tuple[int, str]]()
     for line in lines:
-        found = json.loads(line)
-        if found is None:
+        try:
+            found = json.loads(line)
+            scope, at = str(found["scope"]), int(found["stamp"]["offset"])
+        except (KeyError, TypeError, ValueError):  # a tombstone, or what no watch wrote
             continue
-        scope, at = found["scope"], found["stamp"]["offset"]
         if scope not in kept or kept[scope][0] <= at:
             kept[scope] = (at, line)
     return [line for _, line in kept.values()]

@@ -12,7 +12,8 @@ from pydantic import Field
 from streams.catalog.alerting import Matcher
 from streams.catalog.decided import Decided
 from streams.catalog.limits import Id, Moment
-from streams.doors.auth import Principal
+from streams.catalog.models import Catalog
+from streams.doors.auth import EVERYBODY, Principal
 from streams.doors.door import Door
 from streams.doors.problems import Problem
 from streams.doors.records import alert_of
@@ -128,15 +129,20 @@ def signed(door: Door, by: Principal | str) -> Told:
 
 
 def _known_rules(match: Matcher, view: View, principal: Principal) -> None:
-    """Problem 422 for an id that nothing has; a limited token is not told those of others."""
+    """Problem 422 for an id that nothing has. To a limited token other tenants' rules are none."""
     try:
-        job.check_rules(
-            match.rules,
-            view.catalog,
-            view.alert_rules,
-        )
+        job.check_rules(match.rules, _visible(view.catalog, principal), lambda: view.alert_rules(principal.sees))
     except CommandRefused as error:
-        raise Problem(422, str(error).partition(";")[0] if principal.is_limited else str(error)) from error
+        raise Problem(422, str(error)) from error
+
+
+def _visible(catalog: Catalog, principal: Principal) -> Catalog:
+    if principal.tenant == EVERYBODY:
+        return catalog
+    tenants = {EVERYBODY, principal.tenant}
+    own = {s: tuple(x for x in getattr(catalog, s) if x.tenant in tenants) for s in ("budgets", "runs", "rules")}
+    budgets = {b.id for b in own["budgets"]}
+    return catalog.model_copy(update=own | {"burn_rates": tuple(r for r in catalog.burn_rates if r.budget in budgets)})
 
 
 def _own_match(match: Matcher, principal: Principal) -> None:

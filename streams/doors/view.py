@@ -25,7 +25,9 @@ from streams.watch.scopes import dimensions_of
 
 log = structlog.get_logger()
 FOLLOWED = (topics.BUDGETS, topics.ALERTS, topics.ENFORCEMENTS, topics.COMMANDS, topics.CATALOG)
-SECTIONS = ("tenants", "budgets", "runs", "exceptions", "burn_rates", "rules")  # of the catalog: what doors need
+SECTIONS = (  # of the catalog: what doors need
+    "tenants", "budgets", "runs", "exceptions", "burn_rates", "rules", "silences", "maintenance",
+)  # fmt: skip
 MOST_ALERTS, MOST_ENFORCEMENTS = 20_000, 10_000
 DECODE = msgspec.json.Decoder()
 
@@ -168,9 +170,10 @@ class View:
         known = self.alerts.get(name)
         return None if known is None else dict(DECODE.decode(known.body))
 
-    def alert_rules(self) -> set[str]:
-        """Ids of the rules that alerts are of."""
-        return {str(DECODE.decode(alert.body)["budget_id"]) for alert in self.alerts.values()}
+    def alert_rules(self, sees: Callable[[str, Mapping[str, str]], bool]) -> set[str]:
+        """Ids of the rules that alerts are of, as far as somebody sees these."""
+        records = (DECODE.decode(alert.body) for alert in self.alerts.values())
+        return {r["budget_id"] for r in records if sees(r["tenant_id"], dimensions_in(r))}
 
     def staleness(self) -> dict[int, int | None]:
         """Milliseconds by partition of totals; None: nobody can say."""

@@ -31,6 +31,7 @@ from streams.watch.commands import (
 from streams.watch.raised import ACKNOWLEDGED, FIRING
 from streams.watch.silences import match_of, silence_of
 
+MOST_NOTE = 1024  # signs
 NOBODY_YET = "-"
 OWN_REQUEST = "somebody else must approve it"
 Model = TypeVar("Model", bound=BaseModel)
@@ -170,7 +171,7 @@ def decide(
             raise CommandRefused(
                 f"exception {name}: {case.request.by} asked for it; {OWN_REQUEST}, or give --own where one person does both"
             )
-        note = f"own request; {note}" if note else "own request"
+        note = f"own request; {note}"[:MOST_NOTE] if note else "own request"
     return Decide(**asker.signed, request_id=name, approved=approved, approver=approver or asker.by, note=note)
 
 

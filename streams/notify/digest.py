@@ -146,7 +146,7 @@ def digest_notice(name: str, body: Mapping[str, Any], public_url: str) -> Notice
 
 
 def _fired(one: Mapping[str, Any]) -> str:
-    times = f"fired {one['times']} x" if one["times"] else "fires since before this week"
+    times = f"fired {one['times']} x" if one["times"] else "fired before this week"
     return plain(f"{one['severity']}: {one['scope']}, {one['state']}, {times}")
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from streams.catalog.alerting import Rule
 from streams.catalog.limits import Exemption
+from streams.catalog.limits_problems import TENANT
 from streams.watch.alerts import instant, text
 from streams.watch.commands import Case, Commands, ms_of
 from streams.watch.conditions import Condition
@@ -178,7 +179,8 @@ def overdue_scopes(rules: Iterable[Rule], known: Grants) -> dict[str, tuple[Rule
     found = dict[str, tuple[Rule, Grant]]()
     for rule in (r for r in rules if r.kind == "exception_overdue"):
         for grant in known:
-            values = [*sorted(grant.where.items()), ("exception", grant.id)]
+            named = sorted((name, value) for name, value in grant.where.items() if name != TENANT)
+            values = [*named, ("exception", grant.id)]
             if grant.due is None or rule.tenant not in {"*", grant.tenant}:
                 continue
             if all(grant.where.get(name) == value for name, value in rule.where.items()):

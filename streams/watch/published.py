@@ -9,15 +9,19 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from streams.watch.coverage import parse_key
+from streams.watch.coverage import TENANT, parse_key
 from streams.watch.packed_record import pack, standing_of, unpack
+from streams.watch.scopes import dimensions_of, rule_of
 
 Record = dict[str, Any]
 Text = str | None
 Name = Annotated[str, msgspec.Meta(min_length=1)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+COUNTS = ("events", "unpriced_events", "unpriced_tokens", "foreign_events")
 INSTANTS = ("occurred_at", "detected_at", "since", "period_start", "period_end", "at")
 AMOUNTS = ("value", "limit", "percent")
+
+
+MOST_ZEROS = 1_000  # of an amount, before or behind the point: who shows it writes all of them
 
 
 class Unreadable(ValueError):
@@ -40,7 +44,7 @@ class _Contributor(msgspec.Struct):
 
 class _Silenced(msgspec.Struct):
     id: str
-    until: Text = None
+    until: str
     reason: Text = None
 
 
@@ -50,6 +54,25 @@ class _Acknowledged(msgspec.Struct):
     note: Text = None
 
 
+class _Forecast(msgspec.Struct):
+    low: str
+    mid: str
+    high: str
+    method: Text = None
+    error_percent: Text = None
+    exhausts_at: Text = None
+    exhausts_from: Text = None
+
+
+class _Raised(msgspec.Struct):
+    """An exception in force."""
+
+    id: str
+    extra: str
+    until: str
+    used: str
+
+
 class _Told(msgspec.Struct, kw_only=True):
     """Fields that alerts and enforcements share; what older writers left out is null."""
 
@@ -57,7 +80,6 @@ class _Told(msgspec.Struct, kw_only=True):
     budget_id: str
     scope: str
     dimensions: dict[str, str] | None = None
-    kind: Text = None
     value: Text = None
     limit: Text = None
     unit: Text = None
@@ -69,12 +91,13 @@ class _Alert(_Told, kw_only=True):
     alert_id: Name
     revision: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
     state: Literal["pending", "firing", "acknowledged", "resolved"]
+    kind: str
+    severity: str
     reason: Text = None
-    severity: Text = None
     threshold: Text = None
     percent: Text = None
-    events: Count | None = None
-    unpriced_events: Count | None = None
+    events: int | None = None
+    unpriced_events: int | None = None
     owner: Text = None
     accountable: Text = None
     runbook: Text = None
@@ -90,7 +113,7 @@ class _Alert(_Told, kw_only=True):
     link: Text = None
     silenced: _Silenced | None = None
     acknowledged: _Acknowledged | None = None
-    escalation: Count | None = None
+    escalation: int | None = None
     deduplication_key: Text = None
     summary: Text = None
     parents: list[str] | None = None
@@ -98,6 +121,7 @@ class _Alert(_Told, kw_only=True):
 
 class _Enforcement(_Told, kw_only=True):
     enforcement_id: Name
+    kind: Text = None
     verdict: str
     previous: Text = None
     stop_reason: Text = None
@@ -128,10 +152,11 @@ def enforcement_of(value: bytes | None) -> Record:
 
 
 def budget_of(key: bytes | None, value: bytes) -> Record:
-    """A record of usage.budgets with all that it says. Raises Unreadable."""
+    """A record of usage.budgets with all that it says, and what older writers left out. Raises Unreadable."""
     record = _decoded(value)
-    _packed(key, record)
-    return record
+    found = unpack(_packed(key, record))
+    counts = {name: getattr(found, name) for name in COUNTS}
+    return {"scope": (key or b"").decode(), "kind": found.kind, "currency": None} | counts | record
 
 
 def packed_budget(key: bytes | None, value: bytes) -> bytes:
@@ -142,7 +167,7 @@ def packed_budget(key: bytes | None, value: bytes) -> bytes:
 def _decoded(value: bytes | None) -> Record:
     try:
         found = _JSON.decode(value or b"null")
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Unreadable(str(error)) from error
     if not isinstance(found, dict):
         raise Unreadable(f"a {type(found).__name__}, no object")
@@ -153,15 +178,16 @@ def _told(value: bytes | None, shape: type[_Told]) -> Record:
     record = _decoded(value)
     try:
         found = msgspec.convert(record, shape)
-        parse_key(found.scope)
+        if TENANT not in dimensions_of(found.scope) or not rule_of(found.scope):
+            raise Unreadable(f"scope {found.scope} is none")
         for name in INSTANTS:
             if (at := record.get(name)) is not None:
                 datetime.fromisoformat(at).astimezone(UTC)
         _amounts(record.get(name) for name in AMOUNTS)
         _amounts(one.get("share") for one in record.get("contributors") or ())
-    except (ArithmeticError, TypeError, ValueError) as error:
+    except (ArithmeticError, RecursionError, TypeError, ValueError) as error:
         raise Unreadable(str(error)) from error
-    return record
+    return dict.fromkeys(shape.__struct_fields__) | record
 
 
 def _packed(key: bytes | None, record: Record) -> bytes:
@@ -175,12 +201,20 @@ def _packed(key: bytes | None, record: Record) -> bytes:
         unpack(packed)  # which checks what every field is
         _amounts((found.used, found.limit, found.base_limit, found.headroom, found.percent))
         _amounts((*found.limits.values(), *found.used_by.values()))
-    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        if found.forecast:
+            said = msgspec.convert(found.forecast, _Forecast)
+            _amounts((said.low, said.mid, said.high))
+        if found.exception:
+            _amounts((msgspec.convert(found.exception, _Raised).used,))
+    except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
     return packed
 
 
 def _amounts(given: Iterable[str | None]) -> None:
     for amount in given:
-        if amount is not None and not Decimal(amount).is_finite():
-            raise Unreadable(f"{amount} is no amount")
+        if amount is None:
+            continue
+        number = Decimal(amount)
+        if not number.is_finite() or abs(number.adjusted()) > MOST_ZEROS or len(amount) > MOST_ZEROS:
+            raise Unreadable(f"{amount[:40]} is no amount")

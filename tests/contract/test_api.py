@@ -587,6 +587,20 @@ def guarded(tmp_path: Path) -> tuple[Doorway, dict[str, str]]:
     return doorway, secrets
 
 
+async def test_a_limited_token_learns_of_no_rule_and_no_alert_of_others(
+    guarded: tuple[Doorway, dict[str, str]],
+) -> None:
+    doorway, secrets = guarded
+    doorway.alerts(alert("a3", team="ads", budget_id="gone"))
+    own = {"ends": LATER, "reason": "r"}
+
+    for rule, status in (("team", 202), ("beta-only", 422), ("gone", 422), ("nobodys", 422)):
+        match = {"rules": [rule], "tenant": "acme", "where": {"team": "search"}}
+        answer = await post(doorway, "/v1/silences", own | {"match": match}, secrets["search"])
+        assert answer.status_code == status
+        assert "beta" not in answer.text.replace(rule, "")
+
+
 async def test_without_a_token_only_health_and_the_document_are_shown(guarded: tuple[Doorway, dict[str, str]]) -> None:
     doorway, _ = guarded
     for path in ("/v1/check?tenant=acme", "/v1/budgets", "/v1/alerts", "/v1/enforcements", "/metrics"):

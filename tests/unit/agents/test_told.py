@@ -384,3 +384,8 @@ async def test_a_foreign_record_between_two_parts_of_many_is_outlived(monkeypatc
 
     assert teams(log) == "abacda"
     assert last(log) == owner.figures
+
+
+@pytest.mark.parametrize("said", [b"", b"x", b"-1", b"9" * 30, b"9" * 5_000, None])
+def test_a_checksum_that_no_watch_wrote_is_none(said: bytes | None) -> None:
+    assert told._figures(Message(0, 0, b"k", b"{}", (("figures", said),))) == -1  # type: ignore[arg-type]  # Kafka has null

@@ -55,6 +55,10 @@ SLIPS = {
         '[[runs]]\nid = "agents"\ntokens = 1000\nwarn_at = "80"\n',
         "limits.toml:1: runs agents: warn_at is 80, which is above every limit; they are shares of it",
     ),
+    "a threshold twice": (
+        budget(more='thresholds = ["0.8", "0.80", "1"]'),
+        "limits.toml:2: budgets b: thresholds name one share twice, 0.8, 0.80, 1; write each once",
+    ),
     "a run without pauses": (
         '[[runs]]\nid = "agents"\niterations = 3\nidle = "0s"\n',
         "limits.toml:1: runs agents: idle is 0, so that every request is a run of its own; give the longest pause within",
@@ -343,7 +347,7 @@ def test_an_exception_names_a_consumer_as_the_split_lists_it() -> None:
     said = [exception_misfit(exemption(where={"team": team}), {"b": own}) for team in ("a", "*", "other")]
 
     assert said == [
-        "", "", "where says team = other, budget b has shares for *, a; write one of them (* is all others together)"
+        "", "", "where says team = other, of which budget b has no share; it counts with the others, write *"
     ]  # fmt: skip
 
 

@@ -43,6 +43,11 @@ def test_of_a_scope_the_highest_stamp_holds_whoever_wrote_later() -> None:
     assert found == {}
 
 
+def test_of_a_limit_of_nothing_all_is_used() -> None:
+    assert share(record(used="0", limit="0")) == share(record(used="3", limit="0")) == 1
+    assert share(record(limit=None)) is None
+
+
 def test_a_scope_is_found_by_its_key_or_by_words_that_no_other_has(capsys: pytest.CaptureFixture[str]) -> None:
     every = {name: record(name) for name in ("b|team=a", "b|team=ab", "c|team=a")}
 

@@ -103,6 +103,7 @@ def test_of_a_budget_the_newest_state_is_kept(order: tuple[int, ...]) -> None:
     lines = [json.dumps({"scope": scope, "stamp": {"offset": at}}) for scope, at in (("a", 1), ("a", 2), ("b", 1))]
 
     assert sorted(newest([lines[i] for i in order])) == sorted([lines[1], lines[2]])
+    assert sorted(newest(["{", "[]", "null", '{"scope": 1}', *lines])) == sorted([lines[1], lines[2]])
 
 
 def test_of_what_was_there_the_last_lines_are_kept_in_the_order_of_time() -> None:

@@ -110,7 +110,8 @@ def test_a_stack_that_is_down_is_not_mistaken_for_whoever_has_its_ports(tmp_path
     said = refused("alerts", "list", USAGE_STREAMS_DATA=str(tmp_path))
 
     assert said == (
-        f"usage-streams: the stack in {tmp_path} does not run; `usage-streams up` starts it, --bootstrap names another broker"
+        f"usage-streams: the stack in {tmp_path} does not run; `usage-streams up` starts it, or set where another one is"
+        " (USAGE_STREAMS_BOOTSTRAP, USAGE_STREAMS_CLICKHOUSE_URL)"
     )
     assert "no broker answers" in refused("alerts", "list", "--bootstrap", NOBODY, USAGE_STREAMS_DATA=str(tmp_path))
 

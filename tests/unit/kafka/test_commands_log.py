@@ -76,6 +76,8 @@ def alert(name: str, revision: int, **other: Any) -> bytes:
         {
             "alert_id": name,
             "revision": revision,
+            "kind": "budget",
+            "severity": "warning",
             "tenant_id": "acme",
             "budget_id": "b",
             "scope": "b|tenant_id=acme",

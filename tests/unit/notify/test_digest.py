@@ -129,7 +129,7 @@ def test_only_what_begins_to_fire_is_counted_and_a_replay_counts_once() -> None:
     assert [(a["alert_id"], a["times"]) for a in found] == [("a1", 1), ("old", 0)]
     shown = digest_notice("d", body_of(BERLIN, "o", now, [], found, [], ""), "")
     assert [line for name, lines in shown.sections if name == "Alerts" for line in lines][1].endswith(
-        "since before this week"
+        "fired before this week"
     )
 
 

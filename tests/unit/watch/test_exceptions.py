@@ -204,3 +204,9 @@ def test_each_exception_with_a_day_is_a_scope_of_the_rule() -> None:
     ads = Rule(id="ads-only", kind="exception_overdue", where={"team": "ads"})
 
     assert list(overdue_scopes([RULE, others, ads], known)) == ["overdue|tenant_id=acme|team=search|exception=a"]
+
+
+def test_an_exception_that_says_its_tenant_in_where_too_names_it_once() -> None:
+    known = grants([exemption("a", where={"tenant_id": "acme", "team": "search"}, review=NOON + DAY)], Commands())
+
+    assert list(overdue_scopes([RULE], known)) == ["overdue|tenant_id=acme|team=search|exception=a"]
