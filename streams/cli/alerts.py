@@ -121,7 +121,7 @@ def list_command(
     states = [state] if state else [] if everything else list(STATES[:3])
     records = chosen(seen.records(tenant), states, severity=severity, owner=owner, budget_id=rule, kind=kind)
     hushed = hushed_now(seen)
-    records = [r if r["state"] == "resolved" else r | {"silenced": next(iter(hushed(r)), None)} for r in records]
+    records = [r if r["state"] == "resolved" else r | {"silenced": hushed(r)} for r in records]
     if as_json:
         typer.echo(json.dumps(records))
     elif records:

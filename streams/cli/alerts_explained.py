@@ -35,7 +35,7 @@ def explained(seen: Seen, alert_id: str, clickhouse_url: str, count: int) -> dic
         "events": events,
         "events_problem": problem or None,
         "annotations": annotations(seen, record),
-        "silences": hushed_now(seen)(record),
+        "silences": [held] if (held := hushed_now(seen)(record)) else [],
     }
 
 
@@ -124,16 +124,16 @@ def annotations(seen: Seen, record: Record) -> list[dict[str, Any]]:
     ]
 
 
-def hushed_now(seen: Seen) -> Callable[[Record], list[dict[str, Any]]]:
-    """What silences an alert now, whatever held when its record was written."""
+def hushed_now(seen: Seen) -> Callable[[Record], dict[str, Any] | None]:
+    """What silences an alert now, if anything does, whatever held when its record was written."""
     known, now = silences(seen.catalog.silences, seen.catalog.maintenance, seen.commands.state), datetime.now(UTC)
 
-    def of(record: Record) -> list[dict[str, Any]]:
+    def of(record: Record) -> dict[str, Any] | None:
         hush = known.of(subject_of(record), ms_of(now))(record["severity"])
         if hush is None:
-            return []
+            return None
         until = datetime.fromtimestamp(hush.until / 1000, UTC)
-        return [{"id": hush.id, "until": f"{until:%Y-%m-%dT%H:%M:%SZ}", "reason": hush.reason}]
+        return {"id": hush.id, "until": f"{until:%Y-%m-%dT%H:%M:%SZ}", "reason": hush.reason}
 
     return of
 

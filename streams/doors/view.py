@@ -20,7 +20,7 @@ from streams.watch.commands import BadCommand, Commands, read_command
 from streams.watch.coverage import Coverage, coverage_of
 from streams.watch.freshness import Freshness, read_beat
 from streams.watch.packed_record import HEARTBEAT, PackedRecord, unpack
-from streams.watch.published import Unreadable, alert_of, enforcement_of, packed_budget
+from streams.watch.published import alert_of, enforcement_of, standing_budget
 from streams.watch.scopes import dimensions_of
 
 log = structlog.get_logger()
@@ -96,7 +96,7 @@ class View:
         for message in messages:
             try:
                 fold(message)
-            except (msgspec.DecodeError, BadCommand, Unreadable, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, BadCommand, KeyError, ValueError, TypeError) as error:
                 log.warning(
                     "record is left out", topic=topic, partition=partition, offset=message.offset, error=repr(error)
                 )
@@ -117,7 +117,7 @@ class View:
         if message.value is None:
             self._standings.pop(key, None)
             return
-        packed, known = packed_budget(message.key, message.value), self._standings.get(key)
+        (fresh, packed), known = standing_budget(message.key, message.value), self._standings.get(key)
         if known is None and len(self._standings) >= self._most:
             if not self.is_full:
                 self.is_full = True
@@ -126,7 +126,7 @@ class View:
                 )
             return
         if known is not None:
-            before, fresh = unpack(known), unpack(packed)
+            before = unpack(known)
             if before.stream == fresh.stream and before.offset > fresh.offset:
                 return  # compaction could keep a late record of a former owner
         self._standings[key] = packed

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from streams.watch.coverage import TENANT, parse_key
-from streams.watch.packed_record import pack, standing_of, unpack
+from streams.watch.packed_record import PackedRecord, pack, standing_of, unpack
 from streams.watch.scopes import dimensions_of, rule_of
 
 Record = dict[str, Any]
@@ -19,8 +19,6 @@ Name = Annotated[str, msgspec.Meta(min_length=1)]
 COUNTS = ("events", "unpriced_events", "unpriced_tokens", "foreign_events")
 INSTANTS = ("occurred_at", "detected_at", "since", "period_start", "period_end", "at")
 AMOUNTS = ("value", "limit", "percent")
-
-
 MOST_ZEROS = 1_000  # of an amount, before or behind the point: who shows it writes all of them
 
 
@@ -154,14 +152,14 @@ def enforcement_of(value: bytes | None) -> Record:
 def budget_of(key: bytes | None, value: bytes) -> Record:
     """A record of usage.budgets with all that it says, and what older writers left out. Raises Unreadable."""
     record = _decoded(value)
-    found = unpack(_packed(key, record))
+    found, _ = _standing(key, record)
     counts = {name: getattr(found, name) for name in COUNTS}
     return {"scope": (key or b"").decode(), "kind": found.kind, "currency": None} | counts | record
 
 
-def packed_budget(key: bytes | None, value: bytes) -> bytes:
-    """A record of usage.budgets as `packed_record.unpack` takes it. Raises Unreadable."""
-    return _packed(key, _decoded(value))
+def standing_budget(key: bytes | None, value: bytes) -> tuple[PackedRecord, bytes]:
+    """A record of usage.budgets as a check takes it, and the same packed. Raises Unreadable."""
+    return _standing(key, _decoded(value))
 
 
 def _decoded(value: bytes | None) -> Record:
@@ -190,7 +188,7 @@ def _told(value: bytes | None, shape: type[_Told]) -> Record:
     return dict.fromkeys(shape.__struct_fields__) | record
 
 
-def _packed(key: bytes | None, record: Record) -> bytes:
+def _standing(key: bytes | None, record: Record) -> tuple[PackedRecord, bytes]:
     try:
         scope = (key or b"").decode()
         parse_key(scope)
@@ -208,7 +206,7 @@ def _packed(key: bytes | None, record: Record) -> bytes:
             _amounts((msgspec.convert(found.exception, _Raised).used,))
     except (ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
-    return packed
+    return found, packed
 
 
 def _amounts(given: Iterable[str | None]) -> None:

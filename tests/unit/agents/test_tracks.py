@@ -1,5 +1,6 @@
 """Scopes in a local SQLite file: as in memory whatever is spilled, whole at the last commit, held by one process alone."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -447,4 +448,16 @@ def test_a_file_that_turns_out_to_be_damaged_is_taken_away_and_the_next_one_begi
         list(tracks.items())
 
     with closing(SqliteTracks.of_partition(tmp_path, 0)) as fresh:
+        assert (fresh.place(), len(fresh)) == ({}, 0)
+
+
+def test_a_kill_while_a_file_is_taken_away_leaves_nothing_that_is_read(tmp_path: Path) -> None:
+    with closing(SqliteTracks.of_partition(tmp_path / "live", 0)) as tracks:
+        tracks.put("r|a", scoped(), NEVER)
+        tracks.commit({"standing": b"x"})
+        shutil.copytree(tmp_path / "live", tmp_path / "killed")
+    (tmp_path / "killed" / "watch-0.sqlite").unlink()
+    assert (tmp_path / "killed" / "watch-0.sqlite-wal").stat().st_size > 0
+
+    with closing(SqliteTracks.of_partition(tmp_path / "killed", 0)) as fresh:
         assert (fresh.place(), len(fresh)) == ({}, 0)

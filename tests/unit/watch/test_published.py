@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.watch.packed_record import unpack
-from streams.watch.published import Unreadable, alert_of, budget_of, enforcement_of, packed_budget, read_alert
+from streams.watch.published import Unreadable, alert_of, budget_of, enforcement_of, read_alert, standing_budget
 from tests.support import knowledge
 from tests.support.doors import enforcement
 from tests.support.notifying import alert
@@ -57,14 +57,15 @@ def test_what_is_no_object_is_no_record_of_any_topic(value: bytes | None) -> Non
 @pytest.mark.parametrize("key", [None, b"", b"hello", b"\xff", b"team|tenant_id=acme|team=ads"])
 def test_a_budget_stands_under_the_key_of_its_own_scope(key: bytes | None) -> None:
     with pytest.raises(Unreadable):
-        packed_budget(key, json.dumps(knowledge.record(SCOPE, "1")).encode())
+        standing_budget(key, json.dumps(knowledge.record(SCOPE, "1")).encode())
 
 
 def test_what_the_watch_writes_is_read_with_all_that_it_says() -> None:
     own, told, stopped = knowledge.record(SCOPE, "1"), alert(extra={"a": 1}), enforcement(1)
 
     assert budget_of(SCOPE.encode(), json.dumps(own).encode()).items() >= own.items()
-    assert unpack(packed_budget(SCOPE.encode(), json.dumps(own).encode())).used == "1"
+    standing, packed = standing_budget(SCOPE.encode(), json.dumps(own).encode())
+    assert unpack(packed) == standing
     assert alert_of(json.dumps(told).encode()).items() >= told.items()
     assert enforcement_of(json.dumps(stopped).encode()).items() >= stopped.items()
 
